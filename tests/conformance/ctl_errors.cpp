@@ -369,7 +369,7 @@ TEST_CASE_METHOD(Case, "one item holds all wait queues that its file names", "[1
 		waiter.asleep();
 		drain(both); // the writers' queue
 		CHECK(waiter.result() == 1);
-		CHECK(waiter.events() == Events{ { EPOLLOUT, 1 } });
+		CHECK((waiter.events().at(0).events & EPOLLOUT) != 0); // read in several steps
 	}
 	while (!ep.wait().empty())
 		;
