@@ -88,7 +88,7 @@ struct myepoll_ctl {
 };
 
 /* struct myepoll_wait: @sigmask is to be the signal mask during the wait */
-#define MYEPOLL_WAIT_SIGMASK	(1U << 0)
+#define MYEPOLL_WAIT_SIGMASK	0x1
 
 /**
  * struct myepoll_wait - argument of MYEPOLL_IOC_WAIT

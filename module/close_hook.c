@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * close_hook.c - see every file close
+ *
+ * epoll promises that a watch ends with the last reference to its file, and
+ * __fput() tells fs/eventpoll.c alone. Here an ftrace handler at the entry of
+ * __fput() calls myep_file_closing(), before the file's ->release. A module
+ * without it would leave hooks on wait queues that are freed, so it does not
+ * load where a test file's close is not seen.
+ *
+ * FTRACE_OPS_FL_PERMANENT keeps kernel.ftrace_enabled=0 away while this is
+ * registered. FTRACE_OPS_FL_RECURSION has ftrace guard the handler, which calls
+ * functions that may be traced themselves. Preemption is off in it.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/completion.h>
+#include <linux/ftrace.h>
+#include <linux/jump_label.h>
+#include <linux/workqueue.h>
+
+#include "myepoll.h"
+
+/* The test file, and word that its close was seen. */
+static struct file *probe_file;
+static DECLARE_COMPLETION(probe_seen);
+static DEFINE_STATIC_KEY_FALSE(probing);
+
+static void notrace fput_entered(unsigned long ip, unsigned long parent_ip,
+				 struct ftrace_ops *ops,
+				 struct ftrace_regs *fregs)
+{
+	struct file *file = (struct file *)ftrace_regs_get_argument(fregs, 0);
+
+	myep_file_closing(file);
+
+	if (static_branch_unlikely(&probing) && file == probe_file)
+		complete(&probe_seen);
+}
+
+static struct ftrace_ops fput_ops = {
+	.func = fput_entered,
+	.flags = FTRACE_OPS_FL_PERMANENT | FTRACE_OPS_FL_RECURSION,
+};
+
+/* Not in the thread that loads: its files close when it is back in user space. */
+static void probe_close(struct work_struct *work)
+{
+	fput(probe_file);
+}
+
+static int __init close_is_seen(void)
+{
+	static const struct file_operations probe_fops;
+	struct work_struct work;
+	bool seen;
+
+	probe_file = anon_inode_getfile("[myepoll-probe]", &probe_fops, NULL,
+					O_RDWR);
+	if (IS_ERR(probe_file))
+		return PTR_ERR(probe_file);
+
+	static_branch_enable(&probing);
+	INIT_WORK_ONSTACK(&work, probe_close);
+	schedule_work(&work);
+	seen = wait_for_completion_timeout(&probe_seen, 5 * HZ);
+	flush_work(&work);
+	destroy_work_on_stack(&work);
+	static_branch_disable(&probing);
+
+	if (seen)
+		return 0;
+	pr_err("closing a file does not pass the handler on __fput(): not loading\n");
+	return -EOPNOTSUPP;
+}
+
+int __init myep_close_hook_init(void)
+{
+	static char func[] __initdata = "__fput";
+	int err;
+
+	err = ftrace_set_filter(&fput_ops, func, sizeof(func) - 1, 1);
+	if (err) {
+		pr_err("this kernel's __fput() cannot be traced (%d): not loading\n",
+		       err);
+		return err;
+	}
+
+	err = register_ftrace_function(&fput_ops);
+	if (err) {
+		pr_err("no handler on __fput() (%d; kernel.ftrace_enabled is %s): not loading\n",
+		       err, err == -EBUSY ? "0" : "not to blame");
+		goto err_filter;
+	}
+
+	err = close_is_seen();
+	if (err)
+		goto err_ftrace;
+	return 0;
+
+err_ftrace:
+	unregister_ftrace_function(&fput_ops);
+err_filter:
+	ftrace_free_filter(&fput_ops);
+	return err;
+}
+
+void myep_close_hook_exit(void)
+{
+	unregister_ftrace_function(&fput_ops);
+	ftrace_free_filter(&fput_ops);
+}

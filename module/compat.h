@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * compat.h - the one file that knows kernel versions
+ *
+ * The rest of the module is written for the newest interface; what an older
+ * kernel lacks is added here under the newer name.
+ */
+#ifndef _MYEPOLL_COMPAT_H
+#define _MYEPOLL_COMPAT_H
+
+/* Up to 6.1 <linux/eventpoll.h> uses these two without including them. */
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/eventpoll.h>
+#include <linux/file.h>
+#include <linux/ftrace.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || \
+	LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#error "myepoll supports Linux 6.1 to 6.12"
+#endif
+
+/*
+ * The close hook runs with preemption off and takes wait queue locks, which
+ * sleep on PREEMPT_RT.
+ */
+#ifdef CONFIG_PREEMPT_RT
+#error "myepoll does not support PREEMPT_RT kernels"
+#endif
+
+/* A signal set is one word, a pointer fits fadvise64's offset. */
+#ifndef CONFIG_64BIT
+#error "myepoll needs a 64-bit kernel"
+#endif
+
+#ifndef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+#error "myepoll needs CONFIG_DYNAMIC_FTRACE_WITH_ARGS to see files close"
+#endif
+
+/* fd_file(): 6.12 */
+#ifndef fd_file
+#define fd_file(f)	((f).file)
+#endif
+
+/* ftrace_regs_get_argument(): 6.2; before, on x86, the registers are there to be read. */
+#ifndef ftrace_regs_get_argument
+#define ftrace_regs_get_argument(fregs, n) \
+	regs_get_kernel_argument(&(fregs)->regs, n)
+#endif
+
+/* The busy-poll parameters of <linux/eventpoll.h>: 6.9 */
+#ifndef EPIOCSPARAMS
+struct epoll_params {
+	__u32 busy_poll_usecs;
+	__u16 busy_poll_budget;
+	__u8 prefer_busy_poll;
+	__u8 __pad;
+};
+
+#define EPIOCSPARAMS	_IOW(0x8A, 0x01, struct epoll_params)
+#define EPIOCGPARAMS	_IOR(0x8A, 0x02, struct epoll_params)
+#endif
+
+/**
+ * myep_file_tryget - take a reference unless the last one is gone
+ * @file: memory known to be a file still
+ *
+ * file_ref_get() from 6.13 on.
+ */
+static inline bool myep_file_tryget(struct file *file)
+{
+	return atomic_long_inc_not_zero(&file->f_count);
+}
+
+#endif /* _MYEPOLL_COMPAT_H */

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * device.c - the doors
+ *
+ * /dev/myepoll, which creates instances, and the two ways into an instance: the
+ * ioctls and ->fadvise. A door takes its arguments apart, checks what the system
+ * call it stands for would have checked before it had the instance, and calls
+ * the one body, myep_ctl() or myep_wait(). It takes no lock.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+#include "../uapi/myepoll.h"
+#include "myepoll.h"
+
+/* The checks of epoll_wait(2), in the order of Linux 6.15. */
+static int check_buffer(struct epoll_event __user *events, int max)
+{
+	if (unlikely(max <= 0 || max > MYEP_MAX_EVENTS))
+		return -EINVAL;
+	if (unlikely(!access_ok(events, max * sizeof(*events))))
+		return -EFAULT;
+	return 0;
+}
+
+static int fast_ctl(struct myep *ep, void __user *uevent, u64 args)
+{
+	struct epoll_event event = {};
+	int fd = lower_32_bits(args);
+	int op = upper_32_bits(args);
+
+	if (op != EPOLL_CTL_DEL &&
+	    copy_from_user(&event, uevent, sizeof(event)))
+		return -EFAULT;
+	return myep_ctl(ep, op, fd, &event);
+}
+
+static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
+{
+	struct epoll_event __user *events = uevents;
+	int max = lower_32_bits(args);
+	int ms = upper_32_bits(args);
+	int err = check_buffer(events, max);
+
+	if (unlikely(err))
+		return err;
+	return myep_wait(ep, events, max, (s64)ms * NSEC_PER_MSEC);
+}
+
+/* The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. */
+static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
+			    int advice)
+{
+	void __user *ptr = u64_to_user_ptr((u64)offset);
+	struct myep *ep = myep_of(file);
+
+	if (unlikely(!myep_fast_door))
+		return -EINVAL;
+
+	switch (advice) {
+	case MYEPOLL_FAST_WAIT:
+		return fast_wait(ep, ptr, len);
+	case MYEPOLL_FAST_CTL:
+		return fast_ctl(ep, ptr, len);
+	}
+	return -EINVAL;
+}
+
+static long ioctl_features(struct file *file, void __user *arg, size_t size)
+{
+	u64 features = myep_fast_door ? MYEPOLL_FEATURE_FAST_DOOR : 0;
+
+	return put_user(features, (u64 __user *)arg);
+}
+
+static long ioctl_ctl(struct file *file, void __user *arg, size_t size)
+{
+	struct epoll_event event = {};
+	struct myepoll_ctl ctl;
+	int err;
+
+	err = copy_struct_from_user(&ctl, sizeof(ctl), arg, size);
+	if (err)
+		return err;
+	if (ctl.reserved)
+		return -EINVAL;
+
+	event.events = (__force __poll_t)ctl.events;
+	event.data = ctl.data;
+	return myep_ctl(myep_of(file), ctl.op, ctl.fd, &event);
+}
+
+static long ioctl_wait(struct file *file, void __user *arg, size_t size)
+{
+	struct epoll_event __user *events;
+	struct myep *ep = myep_of(file);
+	struct myepoll_wait wait;
+	int err;
+
+	err = copy_struct_from_user(&wait, sizeof(wait), arg, size);
+	if (err)
+		return err;
+	if (wait.flags & ~MYEPOLL_WAIT_SIGMASK)
+		return -EINVAL;
+
+	events = u64_to_user_ptr(wait.events);
+	err = check_buffer(events, wait.maxevents);
+	if (err)
+		return err;
+
+	if (wait.flags & MYEPOLL_WAIT_SIGMASK)
+		return myep_wait_masked(ep, events, wait.maxevents,
+					wait.timeout, wait.sigmask);
+	return myep_wait(ep, events, wait.maxevents, wait.timeout);
+}
+
+/**
+ * struct door - one ioctl
+ * @cmd:	its number; what counts is type, number and direction
+ * @min_size:	the argument's size when it was new
+ * @handler:	unpacks the argument, of the size that the caller knows
+ */
+struct door {
+	unsigned int cmd;
+	size_t min_size;
+	long (*handler)(struct file *file, void __user *arg, size_t size);
+};
+
+/* In the order of how often they are used. */
+static const struct door instance_doors[] = {
+	{ MYEPOLL_IOC_WAIT, sizeof(struct myepoll_wait), ioctl_wait },
+	{ MYEPOLL_IOC_CTL, sizeof(struct myepoll_ctl), ioctl_ctl },
+	{ MYEPOLL_IOC_FEATURES, sizeof(u64), ioctl_features },
+};
+
+#define IOC_SIZE_BITS	(_IOC_SIZEMASK << _IOC_SIZESHIFT)
+
+/* Structures grow, so a caller's size may differ from that in @doors. */
+static long enter(const struct door *doors, size_t n, struct file *file,
+		  unsigned int cmd, void __user *arg, long unknown)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if ((cmd ^ doors[i].cmd) & ~IOC_SIZE_BITS)
+			continue;
+		if (_IOC_SIZE(cmd) < doors[i].min_size)
+			return -EINVAL;
+		return doors[i].handler(file, arg, _IOC_SIZE(cmd));
+	}
+	return unknown;
+}
+
+static long instance_ioctl(struct file *file, unsigned int cmd,
+			   unsigned long arg)
+{
+	void __user *uarg = (void __user *)arg;
+
+	if (cmd == EPIOCSPARAMS || cmd == EPIOCGPARAMS)
+		return myep_busy_poll_ioctl(myep_of(file), cmd, uarg);
+
+	/* EINVAL for the unknown, as epoll answers since 6.9. */
+	return enter(instance_doors, ARRAY_SIZE(instance_doors), file, cmd,
+		     uarg, -EINVAL);
+}
+
+static __poll_t instance_poll(struct file *file, poll_table *pt)
+{
+	return myep_poll(file, pt, 0);
+}
+
+static int instance_release(struct inode *inode, struct file *file)
+{
+	myep_release(myep_of(file));
+	return 0;
+}
+
+static const struct file_operations instance_fops = {
+	.owner		= THIS_MODULE,
+	.fadvise	= instance_fadvise,
+	.unlocked_ioctl	= instance_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.poll		= instance_poll,
+	.release	= instance_release,
+	.llseek		= noop_llseek,
+	.show_fdinfo	= myep_show_fdinfo,
+};
+
+/**
+ * myep_is_instance - is this a [myepoll] file?
+ * @file: any file
+ */
+bool myep_is_instance(const struct file *file)
+{
+	return file->f_op == &instance_fops;
+}
+
+/* The order of failures is that of epoll_create1(2). */
+static long ioctl_create(struct file *device, void __user *arg, size_t size)
+{
+	struct myepoll_create create;
+	struct file *file;
+	struct myep *ep;
+	int fd, err;
+
+	err = copy_struct_from_user(&create, sizeof(create), arg, size);
+	if (err)
+		return err;
+	if (create.flags & ~MYEPOLL_CLOEXEC || create.reserved)
+		return -EINVAL;
+
+	ep = myep_alloc();
+	if (!ep)
+		return -ENOMEM;
+
+	fd = get_unused_fd_flags(O_RDWR | create.flags);
+	if (fd < 0) {
+		err = fd;
+		goto err_put;
+	}
+
+	file = anon_inode_getfile("[myepoll]", &instance_fops, ep,
+				  O_RDWR | create.flags);
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		goto err_fd;
+	}
+	ep->file = file;
+	fd_install(fd, file);
+	return fd;
+
+err_fd:
+	put_unused_fd(fd);
+err_put:
+	myep_put(ep);
+	return err;
+}
+
+static const struct door device_doors[] = {
+	{ MYEPOLL_IOC_CREATE, sizeof(struct myepoll_create), ioctl_create },
+	{ MYEPOLL_IOC_FEATURES, sizeof(u64), ioctl_features },
+};
+
+static long device_ioctl(struct file *file, unsigned int cmd,
+			 unsigned long arg)
+{
+	return enter(device_doors, ARRAY_SIZE(device_doors), file, cmd,
+		     (void __user *)arg, -ENOTTY);
+}
+
+static const struct file_operations device_fops = {
+	.owner		= THIS_MODULE,
+	.unlocked_ioctl	= device_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.llseek		= noop_llseek,
+};
+
+/* epoll needs no privilege, so the device takes none. */
+static struct miscdevice device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "myepoll",
+	.fops	= &device_fops,
+	.mode	= 0666,
+};
+
+int __init myep_device_init(void)
+{
+	BUILD_BUG_ON(sizeof(struct myepoll_event) != sizeof(struct epoll_event));
+	BUILD_BUG_ON(offsetof(struct myepoll_event, data) !=
+		     offsetof(struct epoll_event, data));
+	BUILD_BUG_ON(MYEPOLL_CLOEXEC != EPOLL_CLOEXEC);
+	BUILD_BUG_ON(sizeof(struct myepoll_create) != 8);
+	BUILD_BUG_ON(sizeof(struct myepoll_ctl) != 24);
+	BUILD_BUG_ON(sizeof(struct myepoll_wait) != 32);
+
+	return misc_register(&device);
+}
+
+void myep_device_exit(void)
+{
+	misc_deregister(&device);
+}

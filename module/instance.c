@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * instance.c - one [myepoll] file, from create to its last reference
+ *
+ * An instance is held by its file and by each of its items, since an item may
+ * be removed by the close hook after the file is gone ("Removal" in myepoll.h).
+ */
+#include <linux/atomic.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "myepoll.h"
+
+/* Instances that are not freed yet; unloading waits for the last. */
+static atomic_long_t instances;
+static DECLARE_WAIT_QUEUE_HEAD(instances_gone);
+
+/**
+ * myep_alloc - a new instance, with one reference
+ *
+ * The caller sets its file, or drops the reference.
+ *
+ * Return: the instance, or NULL without memory.
+ */
+struct myep *myep_alloc(void)
+{
+	struct myep *ep;
+
+	ep = kzalloc(sizeof(*ep), GFP_KERNEL_ACCOUNT);
+	if (unlikely(!ep))
+		return NULL;
+
+	ep->quota = myep_quota_get();
+	if (unlikely(!ep->quota)) {
+		kfree(ep);
+		return NULL;
+	}
+
+	init_waitqueue_head(&ep->wq);
+	INIT_LIST_HEAD(&ep->ready);
+	INIT_LIST_HEAD(&ep->items);
+	mutex_init(&ep->mtx);
+	init_waitqueue_head(&ep->poll_wait);
+	init_irq_work(&ep->rewake, myep_rewake);
+	ep->waking_cpu = -1;
+	refcount_set(&ep->refs, 1);
+	atomic_long_inc(&instances);
+	return ep;
+}
+
+/**
+ * myep_put - drop a reference
+ * @ep: the instance; nothing of it is locked. Does not sleep.
+ */
+void myep_put(struct myep *ep)
+{
+	if (likely(!refcount_dec_and_test(&ep->refs)))
+		return;
+
+	WARN_ON_ONCE(!list_empty(&ep->items));
+	myep_quota_put(ep->quota);
+	kfree(ep);
+	if (atomic_long_dec_and_test(&instances))
+		wake_up(&instances_gone);
+}
+
+/**
+ * myep_release - the file of an instance closes
+ * @ep: the instance
+ *
+ * Nobody polls the file any more: who watches it, be it an instance or the
+ * kernel's epoll, was removed by its close, and all others hold it.
+ */
+void myep_release(struct myep *ep)
+{
+	myep_index_disown(ep);
+	myep_release_items(ep);
+	irq_work_sync(&ep->rewake);
+	myep_put(ep);
+}
+
+/**
+ * myep_instances_drain - wait until the last instance is freed
+ *
+ * At unload, when no file of ours is open. What is left is held by items whose
+ * own files are on their way through __fput().
+ */
+void myep_instances_drain(void)
+{
+	wait_event(instances_gone, !atomic_long_read(&instances));
+}
+
+/**
+ * myep_show_fdinfo - /proc/PID/fdinfo/FD, in the columns of epoll
+ * @m: where to
+ * @file: the [myepoll] file
+ */
+void myep_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct myep *ep = myep_of(file);
+	struct myep_item *item = NULL;
+
+	mutex_lock(&ep->mtx);
+	while ((item = myep_next_item(ep, item))) {
+		const struct inode *inode = file_inode(item->file);
+
+		seq_printf(m, "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%llx sdev:%x\n",
+			   item->fd, item->events, (unsigned long long)item->data,
+			   (long long)item->file->f_pos,
+			   (unsigned long long)inode->i_ino,
+			   inode->i_sb->s_dev);
+		if (seq_has_overflowed(m)) {
+			fput(item->file);
+			break;
+		}
+	}
+	mutex_unlock(&ep->mtx);
+}

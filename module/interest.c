@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * interest.c - ADD, MOD, DEL, and the life of an item
+ *
+ * Owns items from allocation to free, and their hooks on wait queues. ctl comes
+ * from the doors and runs under ep->mtx; the other two ways to lose an item,
+ * close of the instance and close of the watched file, end here too. See
+ * "Removal" in myepoll.h for how the three exclude each other.
+ */
+#include <linux/capability.h>
+#include <linux/file.h>
+#include <linux/slab.h>
+
+#include "myepoll.h"
+
+/* What an exclusive watch may ask for. */
+#define EXCLUSIVE_BITS \
+	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | \
+	 EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+
+/* struct hook_table - the poll table of an ADD */
+struct hook_table {
+	poll_table pt;
+	struct myep_item *item;
+	bool failed;
+};
+
+/* Called by the file's ->poll, through poll_wait(), for each of its queues. */
+static void hook_onto(struct file *file, wait_queue_head_t *head,
+		      poll_table *pt)
+{
+	struct hook_table *table = container_of(pt, struct hook_table, pt);
+	struct myep_item *item = table->item;
+	struct myep_hook *hook = &item->first;
+
+	if (unlikely(hook->item)) {
+		hook = NULL;
+		if (!table->failed)
+			hook = kmem_cache_alloc(myep_hook_cache, GFP_KERNEL);
+		if (!hook) {
+			table->failed = true;
+			return;
+		}
+		hook->next = item->first.next;
+		item->first.next = hook;
+	}
+
+	hook->item = item;
+	hook->head = head;
+	init_waitqueue_func_entry(&hook->wait, myep_wake);
+	if (item->events & EPOLLEXCLUSIVE)
+		add_wait_queue_exclusive(head, &hook->wait);
+	else
+		add_wait_queue(head, &hook->wait);
+}
+
+static void unhook_one(struct myep_hook *hook)
+{
+	wait_queue_head_t *head;
+
+	rcu_read_lock();
+	/* Pairs with myep_wake(): NULL, or a head that this lock keeps alive. */
+	head = smp_load_acquire(&hook->head);
+	if (head)
+		remove_wait_queue(head, &hook->wait);
+	rcu_read_unlock();
+}
+
+/*
+ * Take the item off all wait queues. A wakeup in progress holds its queue's
+ * lock, so none is left when this returns.
+ */
+static void unhook(struct myep_item *item)
+{
+	struct myep_hook *hook;
+
+	if (item->first.item)
+		unhook_one(&item->first);
+
+	while (unlikely(hook = item->first.next)) {
+		item->first.next = hook->next;
+		unhook_one(hook);
+		kmem_cache_free(myep_hook_cache, hook);
+	}
+}
+
+static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
+				    const struct epoll_event *event)
+{
+	struct myep_item *item;
+
+	if (!myep_quota_charge(ep->quota))
+		return ERR_PTR(-ENOSPC);
+
+	item = kmem_cache_alloc(myep_item_cache, GFP_KERNEL);
+	if (unlikely(!item)) {
+		myep_quota_uncharge(ep->quota);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	INIT_LIST_HEAD(&item->ready_link);
+	item->ep = ep;
+	item->file = file;
+	item->data = event->data;
+	item->events = event->events;
+	item->fd = fd;
+	item->busy = false;
+	item->dead = false;
+	item->nested = myep_is_instance(file);
+	INIT_LIST_HEAD(&item->ep_link);
+	RCU_INIT_POINTER(item->ws, NULL);
+	item->first.item = NULL;
+	item->first.next = NULL;
+	return item;
+}
+
+/**
+ * myep_item_free - give an item's memory back
+ * @item: out of the index, unhooked and unlinked; any context that may free
+ */
+void myep_item_free(struct myep_item *item)
+{
+	if (myep_ws_has(item))
+		myep_ws_defer_free(item);
+	else
+		kmem_cache_free(myep_item_cache, item);
+}
+
+/*
+ * Remove an item that the caller has taken out of the index. Its file is the
+ * caller's by a reference, or in __fput(). Does not sleep: the close hook is one
+ * of the callers.
+ */
+static void item_remove(struct myep_item *item)
+{
+	struct myep *ep = item->ep;
+	bool busy;
+
+	unhook(item);
+
+	if (unlikely(item->nested))
+		atomic_dec(&myep_of(item->file)->watchers);
+
+	spin_lock_irq(&ep->wq.lock);
+	list_del_init(&item->ready_link);
+	list_del(&item->ep_link);
+	item->dead = true;
+	busy = item->busy;
+	spin_unlock_irq(&ep->wq.lock);
+
+	/* From here on a busy item is the scan's. */
+	if (likely(!busy))
+		myep_item_free(item);
+
+	myep_quota_uncharge(ep->quota);
+	myep_put(ep);
+}
+
+/* Under ep->mtx, and nest_mutex if @nest. The caller holds @file. */
+static int add(struct myep *ep, struct file *file, int fd,
+	       const struct epoll_event *event, bool nest)
+{
+	struct hook_table table = { .failed = false };
+	struct myep_item *item;
+	bool pollers = false;
+	__poll_t revents;
+	int err;
+
+	item = item_alloc(ep, file, fd, event);
+	if (IS_ERR(item)) {
+		/* That it is there already is the first thing to say. */
+		if (myep_index_find(file, ep, fd))
+			return -EEXIST;
+		return PTR_ERR(item);
+	}
+
+	if (!myep_index_add(item)) {
+		kmem_cache_free(myep_item_cache, item);
+		myep_quota_uncharge(ep->quota);
+		return -EEXIST;
+	}
+	refcount_inc(&ep->refs);
+	if (unlikely(item->nested))
+		atomic_inc(&myep_of(file)->watchers);
+
+	/*
+	 * All that can reject the item comes before the first wakeup can reach
+	 * it, but for memory that runs out among its hooks.
+	 */
+	if (unlikely(nest)) {
+		err = myep_nest_check_paths(file);
+		if (err)
+			goto err_remove;
+	}
+
+	if (item->events & EPOLLWAKEUP) {
+		err = myep_ws_create(item);
+		if (err)
+			goto err_remove;
+	}
+
+	table.item = item;
+	init_poll_funcptr(&table.pt, hook_onto);
+	revents = myep_item_poll(item, file, &table.pt, 1);
+	if (unlikely(table.failed)) {
+		err = -ENOMEM;
+		goto err_remove;
+	}
+
+	spin_lock_irq(&ep->wq.lock);
+	list_add_tail(&item->ep_link, &ep->items);
+	myep_busy_note(item);
+	if (revents)
+		pollers = myep_queue(item);
+	spin_unlock_irq(&ep->wq.lock);
+
+	if (pollers)
+		myep_wake_pollers(ep, NULL, 0);
+	return 0;
+
+err_remove:
+	item_remove(myep_index_take(file, ep, fd));
+	return err;
+}
+
+static int ctl_add(struct myep *ep, struct file *file, int fd,
+		   struct epoll_event *event)
+{
+	struct myep *child = myep_is_instance(file) ? myep_of(file) : NULL;
+	bool nest = child;
+	int err;
+
+	if (unlikely(myep_is_foreign_epoll(file)))
+		return -ELOOP;
+
+	event->events |= EPOLLERR | EPOLLHUP;
+again:
+	if (unlikely(nest)) {
+		err = myep_nest_begin(ep, child);
+		if (err)
+			return err;
+	}
+	mutex_lock(&ep->mtx);
+	/*
+	 * An instance becomes nested under its mtx (myep_nest_begin()), so who
+	 * sees here that it is not can finish before it is.
+	 */
+	if (unlikely(atomic_read(&ep->watchers) && !nest)) {
+		mutex_unlock(&ep->mtx);
+		nest = true;
+		goto again;
+	}
+	err = add(ep, file, fd, event, nest);
+	mutex_unlock(&ep->mtx);
+	if (unlikely(nest))
+		myep_nest_end(child);
+	return err;
+}
+
+static int ctl_mod(struct myep *ep, struct file *file, int fd,
+		   const struct epoll_event *event)
+{
+	struct myep_item *item;
+	bool pollers = false;
+	poll_table pt;
+	int err = 0;
+
+	mutex_lock(&ep->mtx);
+	item = myep_index_find(file, ep, fd);
+	if (!item) {
+		err = -ENOENT;
+		goto out;
+	}
+	if (item->events & EPOLLEXCLUSIVE) {
+		err = -EINVAL;
+		goto out;
+	}
+
+	/*
+	 * A wakeup reads the mask under the lock. One that comes before this
+	 * section follows on a readiness that the poll below sees; one that
+	 * comes after finds the new mask.
+	 */
+	spin_lock_irq(&ep->wq.lock);
+	item->events = event->events | EPOLLERR | EPOLLHUP;
+	spin_unlock_irq(&ep->wq.lock);
+	item->data = event->data;
+
+	if (unlikely(item->events & EPOLLWAKEUP)) {
+		/* As in epoll, without memory the watch works, but keeps nothing awake. */
+		if (!myep_ws_has(item))
+			myep_ws_create(item);
+	} else if (myep_ws_has(item)) {
+		myep_ws_destroy(item);
+	}
+
+	init_poll_funcptr(&pt, NULL);
+	if (myep_item_poll(item, file, &pt, 1)) {
+		spin_lock_irq(&ep->wq.lock);
+		pollers = myep_queue(item);
+		spin_unlock_irq(&ep->wq.lock);
+	}
+out:
+	mutex_unlock(&ep->mtx);
+	if (pollers)
+		myep_wake_pollers(ep, NULL, 0);
+	return err;
+}
+
+static int ctl_del(struct myep *ep, struct file *file, int fd)
+{
+	struct myep_item *item;
+
+	mutex_lock(&ep->mtx);
+	item = myep_index_take(file, ep, fd);
+	if (item)
+		item_remove(item);
+	mutex_unlock(&ep->mtx);
+	return item ? 0 : -ENOENT;
+}
+
+/* As in epoll, an exclusive watch cannot be modified, nor nested. */
+static bool exclusive_ok(int op, const struct file *file, __poll_t events)
+{
+	if (op == EPOLL_CTL_MOD)
+		return false;
+	if (op != EPOLL_CTL_ADD)
+		return true;
+	return !(events & ~EXCLUSIVE_BITS) && !myep_is_instance(file) &&
+	       !myep_is_foreign_epoll(file);
+}
+
+/**
+ * myep_ctl - the body of epoll_ctl(2)
+ * @ep: the instance; the caller holds its file
+ * @op: EPOLL_CTL_*
+ * @fd: the file to watch, in the caller's table
+ * @event: mask and data; changed; not read for EPOLL_CTL_DEL
+ *
+ * The order of checks is epoll's, and part of the contract.
+ *
+ * Return: 0, or
+ * * -EBADF	@fd is not open
+ * * -EPERM	its file cannot be polled
+ * * -EINVAL	it is @ep itself; a bad @op; a wrong use of EPOLLEXCLUSIVE; too
+ *		many wakeup paths
+ * * -ELOOP	a cycle, too deep a nesting, or a kernel epoll file
+ * * -EEXIST, -ENOENT	as they say
+ * * -ENOSPC	the user's max_user_watches
+ * * -ENOMEM
+ */
+int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event)
+{
+	struct fd target = fdget(fd);
+	struct file *file = fd_file(target);
+	int err;
+
+	if (!file)
+		return -EBADF;
+
+	err = -EPERM;
+	if (!file_can_poll(file))
+		goto out;
+
+	err = -EINVAL;
+	if (file == ep->file)
+		goto out;
+
+	if (op != EPOLL_CTL_DEL) {
+		if (unlikely(event->events & EPOLLWAKEUP))
+			event->events = myep_ws_allowed(event->events);
+		if (unlikely(event->events & EPOLLEXCLUSIVE) &&
+		    !exclusive_ok(op, file, event->events))
+			goto out;
+	}
+
+	switch (op) {
+	case EPOLL_CTL_ADD:
+		err = ctl_add(ep, file, fd, event);
+		break;
+	case EPOLL_CTL_MOD:
+		err = ctl_mod(ep, file, fd, event);
+		break;
+	case EPOLL_CTL_DEL:
+		err = ctl_del(ep, file, fd);
+		break;
+	}
+out:
+	fdput(target);
+	return err;
+}
+
+/**
+ * myep_release_items - remove what an instance still watches
+ * @ep: in ->release, so nobody else adds or removes but the close hook
+ *
+ * The lock order is index before instance, so an item is found in the instance
+ * and then, by its key, taken out of the index. What is on the way to the close
+ * hook is left to it.
+ */
+void myep_release_items(struct myep *ep)
+{
+	struct myep_item *item;
+	LIST_HEAD(left);
+
+	for (;;) {
+		struct file *file;
+		int fd;
+
+		spin_lock_irq(&ep->wq.lock);
+		item = list_first_entry_or_null(&ep->items, struct myep_item,
+						ep_link);
+		if (!item) {
+			list_splice(&left, &ep->items);
+			spin_unlock_irq(&ep->wq.lock);
+			return;
+		}
+		list_move(&item->ep_link, &left);
+		file = item->file;
+		fd = item->fd;
+		spin_unlock_irq(&ep->wq.lock);
+
+		item = myep_index_take_live(file, ep, fd);
+		if (item) {
+			item_remove(item);
+			fput(file);
+		}
+		cond_resched();
+	}
+}
+
+/**
+ * myep_file_closing - the last reference to a file is gone
+ * @file: any file of the system, in __fput() before its ->release
+ *
+ * Preemption is off.
+ */
+void myep_file_closing(struct file *file)
+{
+	struct myep_item *item;
+
+	while (unlikely(item = myep_index_take_any(file)))
+		item_remove(item);
+}
+
+/**
+ * myep_next_item - walk the items of an instance
+ * @ep: the instance; the caller holds its mtx
+ * @prev: what this function returned last, or NULL
+ *
+ * Return: the next item, with a reference to its file, that of @prev dropped;
+ * or NULL at the end. An item whose file is closing is passed over. A walk
+ * that stops early drops the last reference itself.
+ */
+struct myep_item *myep_next_item(struct myep *ep, struct myep_item *prev)
+{
+	struct myep_item *item;
+
+	lockdep_assert_held(&ep->mtx);
+
+	spin_lock_irq(&ep->wq.lock);
+	/* @prev is still there: ep->mtx and its file keep all removers away. */
+	item = list_prepare_entry(prev, &ep->items, ep_link);
+	list_for_each_entry_continue(item, &ep->items, ep_link)
+		if (myep_file_tryget(item->file))
+			break;
+	if (list_entry_is_head(item, &ep->items, ep_link))
+		item = NULL;
+	spin_unlock_irq(&ep->wq.lock);
+
+	if (prev)
+		fput(prev->file);
+	return item;
+}

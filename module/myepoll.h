@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * myepoll - a complete epoll as a loadable module
+ *
+ * Overview
+ * --------
+ *
+ * An instance, struct myep, stands behind a [myepoll] file. Each ADD makes an
+ * item, struct myep_item, for one (open file description, fd number) pair, and
+ * hooks it into the wait queues that the watched file names from its ->poll:
+ * one struct myep_hook a queue, the first of them inside the item.
+ *
+ *   a wake	source's wait queue -> myep_wake() -> ep->ready -> one waiter
+ *   a harvest	myep_wait() -> myep_harvest() -> item -> pinned file's ->poll ->
+ *		the caller's buffer -> (level-triggered) back to the tail
+ *   a close	__fput() of a watched file -> myep_file_closing() -> its items
+ *		unhooked and gone, before the file's ->release
+ *
+ * The watched file is never held open. While an item is in the index (below),
+ * its file has not passed the close hook, so its memory is a file still.
+ *
+ *
+ * Locks, outer to inner
+ * ---------------------
+ *
+ *   nest_mutex		(global, rare; nesting.c)
+ *     > ep->mtx	(per instance, sleeps; parent instance before child)
+ *         > bucket->lock	(index.c; plain spinlock, process context)
+ *         > [wait queue head of a watched file]
+ *             > ep->wq.lock	(per instance, IRQ-safe)
+ *
+ *   nest_mutex: a cycle can only be seen by one who sees the whole topology.
+ *     Two ADDs that nest A in B and B in A at once would each find nothing.
+ *     Taken for an ADD that nests, or into an instance that is nested.
+ *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
+ *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep.
+ *     Several are held only along a chain parent -> child; there are no cycles,
+ *     and the lockdep subclass is the depth.
+ *   bucket->lock: who takes an item out of the index owns its removal, so this
+ *     is the lock that decides every race between DEL, close of the file and
+ *     close of the instance. Nothing nests inside it. The close hook, which
+ *     must not sleep, needs no other lock to find an item.
+ *   ep->wq.lock: the instance lock is the lock of the queue its waiters sleep
+ *     on, so that an event is queued and a waiter woken under one lock.
+ *     myep_wake() runs in any context, below the source's wait queue lock.
+ *   ep->poll_wait.lock is a wait queue head of a watched file like any other:
+ *     taken with ep->wq.lock dropped, and with the child's lock held, its
+ *     subclass counting the nested instances of one wakeup.
+ *
+ *
+ * What guards each field
+ * ----------------------
+ *
+ * struct myep
+ *   wq.lock, mtx	themselves
+ *   wq.head, ready, items	ep->wq.lock
+ *   pending		written under ep->wq.lock, read without it
+ *   poll_wait		its own lock
+ *   waking_cpu		poll_wait.lock; read without it, see wake_pollers()
+ *   wake_nest		poll_wait.lock
+ *   file		set once; cleared by ->release under the lock of its bucket
+ *   watchers		atomic; raised under nest_mutex
+ *   nest_seq, nest_depth	nest_mutex
+ *   refs		refcount: the file, each item, who walks upward
+ *   busy_poll		READ_ONCE/WRITE_ONCE
+ *   quota		set once
+ *
+ * struct myep_item
+ *   ep, file, fd	set once, before the item enters the index
+ *   node		bucket->lock
+ *   events		written under ep->mtx and ep->wq.lock, read under either
+ *   data		ep->mtx
+ *   ready_link, ep_link, busy, dead	ep->wq.lock
+ *   first, its list	ep->mtx while the item is in the index, then its remover
+ *   ws			ep->mtx for writing, RCU for myep_wake()
+ *
+ *
+ * The ready list
+ * --------------
+ *
+ * item->ready_link is linked on ep->ready, or on one of the two lists of a scan
+ * (struct myep_scan, on the stack of who holds ep->mtx), or on nothing. A scan
+ * steals ep->ready, so that ep->ready collects what arrives meanwhile, takes
+ * items off one after the other, and at the end joins [rest][arrivals][level-
+ * triggered ones delivered]. All links change under ep->wq.lock, whichever list
+ * they are on, so an item can leave at any time.
+ *
+ *   idle	ready_link empty, !busy
+ *   queued	ready_link linked, !busy: by myep_wake(), ADD, MOD, the end of a scan
+ *   busy	taken by a scan, which polls its file without a lock. A wakeup
+ *		queues it again on ep->ready, so no edge is lost.
+ *
+ * ep->pending is !(ep->ready is empty and no scan is under way), as one word:
+ * it goes up with the first item queued, stays up through a scan, and goes down
+ * only at the end of one that leaves nothing, all under ep->wq.lock. A reader
+ * without the lock can be late, but never sees "nothing" while an item moves
+ * from list to list (the false negative that fs/eventpoll.c needed a seqcount
+ * for).
+ *
+ *
+ * Removal
+ * -------
+ *
+ *   A. DEL, and ADD undoing itself	myep_item_remove(); ep->mtx, file pinned
+ *   B. close of the instance		myep_release_items(); nothing held
+ *   C. close of the watched file	myep_file_closing(); preemption off
+ *
+ * An item's remover is who takes it out of the index, under bucket->lock.
+ *   A and C: A holds a reference to the file, so C cannot have started.
+ *   B and C: B takes an item out only if it gets a reference to the file, under
+ *     the bucket lock; if the last one is gone C is on its way, and the item is
+ *     C's. It may come after the instance's ->release, which is why each item
+ *     holds a reference to the instance.
+ *   A and B: A's caller holds the instance's file.
+ *
+ * The remover then, in this order: unhooks the item from all wait queues, after
+ * which no wakeup can reach it; unlinks it from the instance's lists under
+ * ep->wq.lock, marking it dead; frees it, or, if a scan has it (only C can find
+ * it so), leaves the memory to the scan, which frees what comes back dead. Last
+ * it drops the item's reference to the instance. No lock is held then that
+ * lives in the instance.
+ *
+ * So under ep->wq.lock, an item that is on ep->items or a ready list has a file
+ * whose memory is a file still: C has not finished with it. Whoever wants to
+ * call ->poll takes a reference there, unless the count is 0.
+ *
+ *
+ * POLLFREE
+ * --------
+ *
+ * A wait queue head that dies before its file (signalfd, binder) is announced
+ * by a wakeup with POLLFREE, and freed after a grace period. myep_wake() then
+ * unlinks the hook and clears hook->head with release order, its last touch;
+ * unhook() reads it with acquire order under RCU, and either finds NULL, or a
+ * head that lives until rcu_read_unlock() and whose lock settles the race.
+ *
+ *
+ * The close hook
+ * --------------
+ *
+ * Only fs/eventpoll.c is told by __fput() that a file closes. This module
+ * attaches an ftrace handler to __fput() (close_hook.c) and refuses to load
+ * where that does not work. It runs with preemption off: no mutex, no sleep.
+ *
+ *
+ * Foreign epoll
+ * -------------
+ *
+ * The kernel's epoll sees a [myepoll] file as any pollable file and checks no
+ * cycle through it, and there is no moment at which this module could. So an
+ * ADD of a kernel epoll file to an instance is refused (ELOOP); the other way
+ * round is allowed, and no cycle of ->poll can be built. Cycles of wakeups can
+ * still be built through io_uring or aio: EPOLL_URING_WAKE is passed on, and a
+ * wakeup that comes back to an instance which is waking its pollers on this CPU
+ * is put off to an irq_work.
+ */
+#ifndef _MYEPOLL_H
+#define _MYEPOLL_H
+
+#include <linux/fs.h>
+#include <linux/irq_work.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/rbtree.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "compat.h"
+
+struct myep_quota;
+struct wakeup_source;
+
+/* Instances on a chain: this one and four below it, as in epoll. */
+#define MYEP_MAX_NESTS		4
+
+/* Bits of an event mask that are not events. */
+#define MYEP_PRIVATE_BITS \
+	(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
+
+#define MYEP_MAX_EVENTS		(INT_MAX / (int)sizeof(struct epoll_event))
+
+/**
+ * struct myep_busy_poll - parameters and state of NAPI busy polling
+ * @usecs:	how long to poll before sleeping, 0: not at all
+ * @napi_id:	the queue that the last event came through
+ * @budget:	packets a round, 0: the default
+ * @prefer:	keep the queue's interrupts off
+ */
+struct myep_busy_poll {
+	u32 usecs;
+	unsigned int napi_id;
+	u16 budget;
+	bool prefer;
+};
+
+/**
+ * struct myep - an instance
+ * @wq:		threads in a wait; its lock is the instance lock
+ * @ready:	items with news
+ * @pending:	false: nothing is ready and no scan is under way
+ * @busy_poll:	NAPI busy polling
+ * @items:	all items
+ * @mtx:	excludes ctl, harvest, ->poll and fdinfo
+ * @poll_wait:	who polls this instance's own file
+ * @rewake:	wakes @poll_wait where a wakeup has come back in a circle
+ * @waking_cpu:	the CPU that is waking @poll_wait, or -1
+ * @wake_nest:	instances passed by that wakeup, this one included
+ * @nest_depth:	result of the walk @nest_seq
+ * @watchers:	items of other instances that watch @file
+ * @refs:	references: the file, each item, each walker
+ * @nest_seq:	the last nesting walk that came by
+ * @file:	the [myepoll] file, NULL once it is closed
+ * @quota:	the creator's count of watches
+ */
+struct myep {
+	wait_queue_head_t wq;
+	struct list_head ready;
+	bool pending;
+	struct myep_busy_poll busy_poll;
+	struct list_head items;
+	struct mutex mtx;	/* outside wq.lock */
+
+	wait_queue_head_t poll_wait;
+	struct irq_work rewake;
+	int waking_cpu;
+	u8 wake_nest;
+	u8 nest_depth;
+	atomic_t watchers;
+	refcount_t refs;
+	u64 nest_seq;
+	struct file *file;
+	struct myep_quota *quota;
+};
+
+/**
+ * struct myep_hook - an item's entry on one wait queue
+ * @wait:	the entry
+ * @head:	the queue, NULL after POLLFREE
+ * @item:	whose it is
+ * @next:	the item's next hook
+ */
+struct myep_hook {
+	wait_queue_entry_t wait;
+	wait_queue_head_t *head;
+	struct myep_item *item;
+	struct myep_hook *next;
+};
+
+/**
+ * struct myep_item - one watched (open file description, fd number)
+ * @ready_link:	on a ready list
+ * @ep:		the instance
+ * @file:	the file; not a reference
+ * @data:	the caller's
+ * @events:	the mask
+ * @fd:		the number it was added under
+ * @busy:	a scan is polling it
+ * @dead:	removed; a scan that has it frees it
+ * @nested:	@file is a [myepoll] file
+ * @ep_link:	on @ep->items
+ * @node:	in the index
+ * @ws:		keeps the system awake from event to harvest (EPOLLWAKEUP)
+ * @first:	the first hook; the only one for most files
+ */
+struct myep_item {
+	struct list_head ready_link;
+	struct myep *ep;
+	struct file *file;
+	u64 data;
+	__poll_t events;
+	int fd;
+	bool busy;
+	bool dead;
+	bool nested;
+	struct list_head ep_link;
+	struct rb_node node;
+	struct wakeup_source __rcu *ws;
+	struct myep_hook first;
+};
+
+/**
+ * struct myep_scan - one pass over the ready list, on the stack
+ * @todo:	what was ready when it began, and has not been taken yet
+ * @again:	delivered level-triggered items, to be looked at by the next scan
+ * @dead:	items removed while they were busy
+ */
+struct myep_scan {
+	struct list_head todo;
+	struct list_head again;
+	struct list_head dead;
+};
+
+/* main.c */
+extern bool myep_fast_door;
+extern struct kmem_cache *myep_item_cache;
+extern struct kmem_cache *myep_hook_cache;
+
+/* device.c */
+bool myep_is_instance(const struct file *file);
+int __init myep_device_init(void);
+void myep_device_exit(void);
+
+static inline struct myep *myep_of(const struct file *file)
+{
+	return file->private_data;
+}
+
+/* instance.c */
+struct myep *myep_alloc(void);
+void myep_put(struct myep *ep);
+void myep_release(struct myep *ep);
+void myep_show_fdinfo(struct seq_file *m, struct file *file);
+void myep_instances_drain(void);
+
+/* interest.c */
+int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event);
+void myep_release_items(struct myep *ep);
+void myep_file_closing(struct file *file);
+void myep_item_free(struct myep_item *item);
+struct myep_item *myep_next_item(struct myep *ep, struct myep_item *prev);
+
+/**
+ * struct myep_watcher - where a walk over the watchers of a file stands
+ * @ep:		the instance found last, referenced; NULL at the start
+ * @fd:		the number it watches the file under
+ */
+struct myep_watcher {
+	struct myep *ep;
+	int fd;
+};
+
+/* index.c */
+int __init myep_index_init(void);
+void myep_index_exit(void);
+bool myep_index_add(struct myep_item *item);
+struct myep_item *myep_index_find(struct file *file, struct myep *ep, int fd);
+struct myep_item *myep_index_take(struct file *file, struct myep *ep, int fd);
+struct myep_item *myep_index_take_live(struct file *file, struct myep *ep,
+				       int fd);
+struct myep_item *myep_index_take_any(struct file *file);
+bool myep_index_next_watcher(struct file *file, const struct myep *owner,
+			     struct myep_watcher *w);
+void myep_index_disown(struct myep *ep);
+
+/* ready.c */
+int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key);
+void myep_rewake(struct irq_work *work);
+bool myep_queue(struct myep_item *item);
+void myep_wake_pollers(struct myep *ep, const struct myep_item *from,
+		       __poll_t extra);
+__poll_t myep_item_poll(const struct myep_item *item, struct file *file,
+			poll_table *pt, int depth);
+__poll_t myep_poll(struct file *file, poll_table *pt, int depth);
+int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max);
+
+/* wait.c */
+int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
+	      s64 timeout);
+int myep_wait_masked(struct myep *ep, struct epoll_event __user *events,
+		     int max, s64 timeout, u64 mask);
+
+/* nesting.c */
+int myep_nest_begin(struct myep *ep, struct myep *child);
+void myep_nest_end(struct myep *child);
+int myep_nest_check_paths(struct file *file);
+bool myep_is_foreign_epoll(const struct file *file);
+
+/* close_hook.c */
+int __init myep_close_hook_init(void);
+void myep_close_hook_exit(void);
+
+/* quota.c */
+void __init myep_quota_init(void);
+struct myep_quota *myep_quota_get(void);
+void myep_quota_put(struct myep_quota *quota);
+bool myep_quota_charge(struct myep_quota *quota);
+void myep_quota_uncharge(struct myep_quota *quota);
+unsigned long myep_quota_default(void);
+
+/* wakeup.c */
+__poll_t myep_ws_allowed(__poll_t events);
+int myep_ws_create(struct myep_item *item);
+void myep_ws_destroy(struct myep_item *item);
+void __myep_ws_stay_awake(struct myep_item *item);
+void __myep_ws_relax(struct myep_item *item);
+void myep_ws_defer_free(struct myep_item *item);
+void myep_ws_exit(void);
+
+static inline bool myep_ws_has(const struct myep_item *item)
+{
+	return unlikely(rcu_access_pointer(item->ws));
+}
+
+/* The item has just been queued. Any context. */
+static inline void myep_ws_stay_awake(struct myep_item *item)
+{
+	if (myep_ws_has(item))
+		__myep_ws_stay_awake(item);
+}
+
+/* The item has been looked at and is not queued. */
+static inline void myep_ws_relax(struct myep_item *item)
+{
+	if (myep_ws_has(item))
+		__myep_ws_relax(item);
+}
+
+/* busy_poll.c */
+#ifdef CONFIG_NET_RX_BUSY_POLL
+long myep_busy_poll_ioctl(struct myep *ep, unsigned int cmd, void __user *arg);
+bool myep_busy_loop(struct myep *ep);
+void __myep_busy_note(struct myep_item *item);
+
+/* An event has come: remember which queue to poll. Under ep->wq.lock. */
+static inline void myep_busy_note(struct myep_item *item)
+{
+	if (unlikely(READ_ONCE(item->ep->busy_poll.usecs)))
+		__myep_busy_note(item);
+}
+#else
+static inline long myep_busy_poll_ioctl(struct myep *ep, unsigned int cmd,
+					void __user *arg)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline bool myep_busy_loop(struct myep *ep)
+{
+	return false;
+}
+
+static inline void myep_busy_note(struct myep_item *item)
+{
+}
+#endif
+
+#endif /* _MYEPOLL_H */

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * quota.c - how many watches a user may have
+ *
+ * As in epoll, an item counts for the user who created the instance, whoever
+ * adds it, and the limit is one figure for all users. The kernel's own counter
+ * is not used: a user's watches here would take from those in epoll.
+ *
+ * quota_lock guards the list of users and their references; counting is atomic.
+ */
+#include <linux/cred.h>
+#include <linux/hashtable.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "myepoll.h"
+
+/**
+ * struct myep_quota - one user's watches
+ * @watches:	how many there are
+ * @uid:	whose
+ * @refs:	instances of the user; quota_lock
+ * @link:	on quotas; quota_lock
+ */
+struct myep_quota {
+	atomic_long_t watches;
+	kuid_t uid;
+	unsigned int refs;
+	struct hlist_node link;
+};
+
+static DEFINE_SPINLOCK(quota_lock);
+static DEFINE_HASHTABLE(quotas, 6);
+
+/* Until myep_quota_init(): not given as a parameter. */
+static unsigned long max_user_watches = ULONG_MAX;
+
+static int max_user_watches_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned long max;
+	int err = kstrtoul(val, 0, &max);
+
+	if (err)
+		return err;
+	if (max > LONG_MAX)
+		return -EINVAL;
+	WRITE_ONCE(*(unsigned long *)kp->arg, max);
+	return 0;
+}
+
+static const struct kernel_param_ops max_user_watches_ops = {
+	.set = max_user_watches_set,
+	.get = param_get_ulong,
+};
+
+module_param_cb(max_user_watches, &max_user_watches_ops,
+		&max_user_watches, 0644);
+MODULE_PARM_DESC(max_user_watches, "Watches per user (default: 4% of low memory)");
+
+/* What 4% of low memory hold. */
+unsigned long myep_quota_default(void)
+{
+	struct sysinfo si;
+
+	si_meminfo(&si);
+	return ((si.totalram - si.totalhigh) / 25 << PAGE_SHIFT) /
+	       sizeof(struct myep_item);
+}
+
+void __init myep_quota_init(void)
+{
+	if (max_user_watches == ULONG_MAX)
+		max_user_watches = myep_quota_default();
+}
+
+static struct myep_quota *find_quota(kuid_t uid)
+{
+	struct myep_quota *quota;
+
+	lockdep_assert_held(&quota_lock);
+
+	hash_for_each_possible(quotas, quota, link, __kuid_val(uid))
+		if (uid_eq(quota->uid, uid))
+			return quota;
+	return NULL;
+}
+
+/**
+ * myep_quota_get - the caller's count
+ *
+ * Return: a reference, or NULL without memory.
+ */
+struct myep_quota *myep_quota_get(void)
+{
+	kuid_t uid = current_uid();
+	struct myep_quota *quota, *fresh = NULL;
+
+	for (;;) {
+		spin_lock(&quota_lock);
+		quota = find_quota(uid);
+		if (!quota && fresh) {
+			hash_add(quotas, &fresh->link, __kuid_val(uid));
+			quota = fresh;
+			fresh = NULL;
+		}
+		if (quota)
+			quota->refs++;
+		spin_unlock(&quota_lock);
+
+		if (quota) {
+			kfree(fresh);
+			return quota;
+		}
+
+		fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
+		if (!fresh)
+			return NULL;
+		fresh->uid = uid;
+	}
+}
+
+void myep_quota_put(struct myep_quota *quota)
+{
+	bool last;
+
+	spin_lock(&quota_lock);
+	last = !--quota->refs;
+	if (last)
+		hash_del(&quota->link);
+	spin_unlock(&quota_lock);
+
+	if (last)
+		kfree(quota);
+}
+
+/* Count one watch. Return: false if the user has no more. */
+bool myep_quota_charge(struct myep_quota *quota)
+{
+	long max = READ_ONCE(max_user_watches);
+
+	if (likely(atomic_long_inc_return(&quota->watches) <= max))
+		return true;
+	atomic_long_dec(&quota->watches);
+	return false;
+}
+
+void myep_quota_uncharge(struct myep_quota *quota)
+{
+	atomic_long_dec(&quota->watches);
+}

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ready.c - how a wakeup becomes an event
+ *
+ * Owns the ready list: myep_wake() puts items on it, in any context and under
+ * ep->wq.lock only; a scan, under ep->mtx, takes them off, asks their files and
+ * delivers what they answer (myep_harvest()), or only looks (myep_poll()). See
+ * "The ready list" in myepoll.h for the states.
+ */
+#include <linux/lockdep.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "myepoll.h"
+
+/* Items polled between two sections under ep->wq.lock. */
+#define BATCH		16
+
+/*
+ * Is anyone asleep in a wait? Waiters join the queue under the lock that is held
+ * here, having found nothing to harvest.
+ */
+static bool has_waiters(struct myep *ep)
+{
+	lockdep_assert_held(&ep->wq.lock);
+	return waitqueue_active(&ep->wq); /* ordered by ep->wq.lock */
+}
+
+/*
+ * Does anyone poll the file? Who joins that queue looks for items afterwards,
+ * under ep->wq.lock, and sees what was queued in the caller's section.
+ */
+static bool has_pollers(struct myep *ep)
+{
+	lockdep_assert_held(&ep->wq.lock);
+	return waitqueue_active(&ep->poll_wait); /* ordered by ep->wq.lock */
+}
+
+/**
+ * myep_queue - put an item on the ready list and wake a waiter
+ * @item: not necessarily off it; the caller holds ep->wq.lock
+ *
+ * For ADD and MOD, which have just seen that it is ready: an item that is
+ * queued already has done its waking.
+ *
+ * Return: true if pollers of the instance have to be woken, with the lock
+ * dropped: myep_wake_pollers().
+ */
+bool myep_queue(struct myep_item *item)
+{
+	struct myep *ep = item->ep;
+
+	lockdep_assert_held(&ep->wq.lock);
+
+	if (!list_empty(&item->ready_link))
+		return false;
+
+	list_add_tail(&item->ready_link, &ep->ready);
+	WRITE_ONCE(ep->pending, true);
+	myep_ws_stay_awake(item);
+
+	if (has_waiters(ep))
+		wake_up_locked(&ep->wq);
+	return has_pollers(ep);
+}
+
+/**
+ * myep_wake_pollers - wake who polls the instance's own file
+ * @ep: the instance; an item or the caller's reference keeps it
+ * @from: the item whose wakeup this passes on, or NULL
+ * @extra: EPOLL_URING_WAKE or 0
+ *
+ * Called without ep->wq.lock: a poller may be an instance that locks its own.
+ *
+ * A wakeup can come back here in a circle, on the stack of the very walk over
+ * ep->poll_wait that sent it (through io_uring or aio; instances alone form no
+ * cycle), and would wait forever for the lock of that queue. The walk runs with
+ * interrupts off, so whoever sees its own CPU in waking_cpu is below it. A new
+ * walk is needed all the same, since the pollers may have looked already.
+ */
+void myep_wake_pollers(struct myep *ep, const struct myep_item *from,
+		       __poll_t extra)
+{
+	unsigned long flags;
+	int nest = 0;
+
+	if (READ_ONCE(ep->waking_cpu) == raw_smp_processor_id()) {
+		irq_work_queue(&ep->rewake);
+		return;
+	}
+
+	/* For lockdep: below the source's lock, which may be a child's. */
+	if (from)
+		nest = from->nested ? READ_ONCE(myep_of(from->file)->wake_nest) : 1;
+
+	spin_lock_irqsave_nested(&ep->poll_wait.lock, flags, nest);
+	WRITE_ONCE(ep->waking_cpu, raw_smp_processor_id());
+	WRITE_ONCE(ep->wake_nest, nest + 1);
+	wake_up_locked_poll(&ep->poll_wait, EPOLLIN | extra);
+	WRITE_ONCE(ep->waking_cpu, -1);
+	spin_unlock_irqrestore(&ep->poll_wait.lock, flags);
+}
+
+/* myep->rewake. The flag tells io_uring not to feed the circle. */
+void myep_rewake(struct irq_work *work)
+{
+	myep_wake_pollers(container_of(work, struct myep, rewake), NULL,
+			  EPOLL_URING_WAKE);
+}
+
+/*
+ * Does an exclusive watch take the wakeup for itself, so that the source wakes
+ * nobody else? Only if a thread is woken for it, and for what was asked.
+ */
+static bool takes_exclusively(__poll_t events, __poll_t key)
+{
+	if (key & POLLFREE)
+		return false;
+
+	switch (key & (EPOLLIN | EPOLLOUT)) {
+	case EPOLLIN:
+		return events & EPOLLIN;
+	case EPOLLOUT:
+		return events & EPOLLOUT;
+	case 0:
+		return true;
+	}
+	return false;
+}
+
+/**
+ * myep_wake - a watched file's wait queue is woken
+ * @wait: the hook's entry
+ * @mode: unused
+ * @sync: the waker is about to sleep: wake here, on this CPU
+ * @key: the events, or 0 where the source does not say
+ *
+ * Called under the queue's lock, which keeps the item: unhook() waits for it.
+ *
+ * Return: 1 if the wakeup counts as consumed; a source that wakes exclusive
+ * entries stops there.
+ */
+int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
+{
+	struct myep_hook *hook = container_of(wait, struct myep_hook, wait);
+	struct myep_item *item = hook->item;
+	struct myep *ep = item->ep;
+	__poll_t bits = key_to_poll(key);
+	bool consumed, pollers = false;
+	unsigned long flags;
+	__poll_t events;
+
+	spin_lock_irqsave(&ep->wq.lock, flags);
+
+	myep_busy_note(item);
+
+	events = item->events;
+	consumed = !(events & EPOLLEXCLUSIVE);
+
+	/* A one-shot watch that has fired asks for nothing. */
+	if (!(events & ~MYEP_PRIVATE_BITS))
+		goto out;
+	if (bits && !(bits & events))
+		goto out;
+
+	if (list_empty(&item->ready_link)) {
+		list_add_tail(&item->ready_link, &ep->ready);
+		WRITE_ONCE(ep->pending, true);
+		myep_ws_stay_awake(item);
+	}
+
+	if (has_waiters(ep)) {
+		if (!consumed)
+			consumed = takes_exclusively(events, bits);
+		if (sync)
+			__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, NULL);
+		else
+			wake_up_locked(&ep->wq);
+	}
+	pollers = has_pollers(ep);
+out:
+	spin_unlock_irqrestore(&ep->wq.lock, flags);
+
+	if (pollers)
+		myep_wake_pollers(ep, item, bits & EPOLL_URING_WAKE);
+
+	if (unlikely(bits & POLLFREE)) {
+		/*
+		 * The queue head is about to go. unhook_one() may have read it
+		 * already, and will find the entry unlinked.
+		 */
+		list_del_init(&wait->entry);
+		/*
+		 * Pairs with the acquire in unhook_one(), which then does not
+		 * wait for this function: the last touch of hook and item.
+		 */
+		smp_store_release(&hook->head, NULL);
+	}
+	return consumed;
+}
+
+/* Take over the ready list. Under ep->mtx; returns with ep->wq.lock held. */
+static void scan_start(struct myep *ep, struct myep_scan *scan)
+	__acquires(&ep->wq.lock)
+{
+	lockdep_assert_held(&ep->mtx);
+
+	INIT_LIST_HEAD(&scan->todo);
+	INIT_LIST_HEAD(&scan->again);
+	INIT_LIST_HEAD(&scan->dead);
+
+	spin_lock_irq(&ep->wq.lock);
+	list_splice_init(&ep->ready, &scan->todo);
+}
+
+/*
+ * Take an item off the scan, with a reference to its file, or NULL at its end.
+ * Under ep->wq.lock, which has to be dropped to poll the file; what is taken is
+ * then given back under it.
+ */
+static struct myep_item *scan_take(struct myep *ep, struct myep_scan *scan)
+{
+	lockdep_assert_held(&ep->wq.lock);
+
+	while (!list_empty(&scan->todo)) {
+		struct myep_item *item = list_first_entry(&scan->todo,
+							  struct myep_item,
+							  ready_link);
+
+		list_del_init(&item->ready_link);
+		/* It is linked, so this is a file still: "Removal" in myepoll.h. */
+		if (likely(myep_file_tryget(item->file))) {
+			item->busy = true;
+			return item;
+		}
+		/* Closing; the close hook removes it. */
+	}
+	return NULL;
+}
+
+/*
+ * Give back an item that has been polled. Under ep->wq.lock.
+ *
+ * Return: false if it has been removed meanwhile.
+ */
+static bool scan_give_back(struct myep_scan *scan, struct myep_item *item)
+{
+	item->busy = false;
+	if (likely(!item->dead))
+		return true;
+	list_add(&item->ep_link, &scan->dead);
+	return false;
+}
+
+/*
+ * Put the rest back and pass the turn on: the next waiter finds the level-
+ * triggered items again, and so on. Drops ep->wq.lock.
+ */
+static void scan_end(struct myep *ep, struct myep_scan *scan)
+	__releases(&ep->wq.lock)
+{
+	struct myep_item *item, *next;
+	bool pending;
+
+	list_splice(&scan->todo, &ep->ready);
+	list_splice_tail(&scan->again, &ep->ready);
+
+	pending = !list_empty(&ep->ready);
+	WRITE_ONCE(ep->pending, pending);
+	if (pending && has_waiters(ep))
+		wake_up_locked(&ep->wq);
+	spin_unlock_irq(&ep->wq.lock);
+
+	list_for_each_entry_safe(item, next, &scan->dead, ep_link)
+		myep_item_free(item);
+}
+
+/**
+ * myep_item_poll - ask the file of an item
+ * @item: the item; ep->mtx is held
+ * @file: its file, referenced
+ * @pt: a poll table, that of an ADD or one that hooks nothing
+ * @depth: lockdep subclass for the mtx of @file, where it is an instance
+ *
+ * Return: the events that are there and asked for.
+ */
+__poll_t myep_item_poll(const struct myep_item *item, struct file *file,
+			poll_table *pt, int depth)
+{
+	__poll_t revents;
+
+	pt->_key = item->events;
+	if (unlikely(item->nested))
+		revents = myep_poll(file, pt, depth);
+	else
+		revents = vfs_poll(file, pt);
+	return revents & item->events;
+}
+
+/* Poll an item that a scan has taken, and drop the reference. */
+static __poll_t poll_taken(struct myep_item *item, poll_table *pt, int depth)
+{
+	struct file *file = item->file;
+	__poll_t revents = myep_item_poll(item, file, pt, depth);
+
+	/* With the file the item may go, but not its memory: it is busy. */
+	fput(file);
+	return revents;
+}
+
+/**
+ * myep_poll - ->poll of a [myepoll] file
+ * @file: the file
+ * @pt: where to hook the caller, or NULL
+ * @depth: lockdep subclass for its mtx
+ *
+ * Readable if an item is, and nothing else ever. Items that turn out not to be
+ * ready leave the list.
+ */
+__poll_t myep_poll(struct file *file, poll_table *pt, int depth)
+{
+	struct myep *ep = myep_of(file);
+	struct myep_item *item;
+	struct myep_scan scan;
+	__poll_t revents = 0;
+	poll_table none;
+
+	poll_wait(file, &ep->poll_wait, pt);
+
+	/*
+	 * Who has hooked itself must not go by the flag: myep_wake() may have
+	 * looked at poll_wait just before, and its store be on the way. The
+	 * lock orders the two.
+	 */
+	if (poll_does_not_wait(pt) && !READ_ONCE(ep->pending))
+		return 0;
+
+	init_poll_funcptr(&none, NULL);
+
+	mutex_lock_nested(&ep->mtx, depth);
+	scan_start(ep, &scan);
+	while (!revents && (item = scan_take(ep, &scan))) {
+		spin_unlock_irq(&ep->wq.lock);
+		revents = poll_taken(item, &none, depth + 1);
+		spin_lock_irq(&ep->wq.lock);
+
+		if (!scan_give_back(&scan, item))
+			revents = 0;
+		else if (revents)
+			list_move(&item->ready_link, &scan.todo);
+		else if (list_empty(&item->ready_link))
+			myep_ws_relax(item);
+	}
+	scan_end(ep, &scan);
+	mutex_unlock(&ep->mtx);
+
+	return revents ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+/* struct batch - items polled together, delivered together */
+struct batch {
+	struct myep_item *item[BATCH];
+	__poll_t revents[BATCH];
+};
+
+/*
+ * Write the events of a batch to the caller's buffer.
+ *
+ * Return: how many were written; fewer than there are if the buffer faults.
+ */
+static int batch_put(const struct batch *b, int n,
+		     struct epoll_event __user *events, int ready)
+{
+	int i, put = 0;
+
+	if (!ready || !user_write_access_begin(events, ready * sizeof(*events)))
+		return 0;
+
+	for (i = 0; i < n; i++) {
+		if (!b->revents[i])
+			continue;
+		unsafe_put_user(b->revents[i],
+				&events[put].events, fault);
+		unsafe_put_user(b->item[i]->data, &events[put].data, fault);
+		put++;
+	}
+fault:
+	user_write_access_end();
+	return put;
+}
+
+/*
+ * Give a batch back, of which the first @put events have been delivered. Under
+ * ep->wq.lock.
+ */
+static void batch_done(struct myep_scan *scan, const struct batch *b, int n,
+		       int put)
+{
+	LIST_HEAD(undelivered);
+	int i;
+
+	for (i = 0; i < n; i++) {
+		struct myep_item *item = b->item[i];
+		bool alive = scan_give_back(scan, item);
+
+		if (b->revents[i] && --put < 0) {
+			/* Keeps its place. Off the arrivals, if it is there too. */
+			if (alive)
+				list_move_tail(&item->ready_link, &undelivered);
+			continue;
+		}
+		if (!alive)
+			continue;
+
+		if (b->revents[i]) {
+			if (item->events & EPOLLONESHOT)
+				item->events &= MYEP_PRIVATE_BITS;
+			else if (!(item->events & EPOLLET) &&
+				 list_empty(&item->ready_link))
+				list_add_tail(&item->ready_link, &scan->again);
+		}
+		if (list_empty(&item->ready_link))
+			myep_ws_relax(item);
+	}
+	list_splice(&undelivered, &scan->todo);
+}
+
+/**
+ * myep_harvest - deliver what is ready
+ * @ep: the instance
+ * @events: the caller's buffer, of @max events
+ * @max: 1 and more
+ *
+ * Each item is delivered once at most, in the order of readiness.
+ *
+ * Return: how many, which may be 0 since readiness can pass; -EFAULT if the
+ * buffer faulted at the first; -EINTR if the thread is being killed.
+ */
+int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
+{
+	struct myep_scan scan;
+	struct batch batch;
+	poll_table pt;
+	int done = 0, err = 0;
+
+	/* Busy descriptors shall not keep a killed thread here. */
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	init_poll_funcptr(&pt, NULL);
+
+	mutex_lock(&ep->mtx);
+	scan_start(ep, &scan);
+	do {
+		int want = min(max - done, BATCH);
+		int i, n = 0, ready = 0, put;
+
+		while (n < want) {
+			batch.item[n] = scan_take(ep, &scan);
+			if (!batch.item[n])
+				break;
+			n++;
+		}
+		spin_unlock_irq(&ep->wq.lock);
+
+		for (i = 0; i < n; i++) {
+			batch.revents[i] = poll_taken(batch.item[i], &pt, 1);
+			ready += !!batch.revents[i];
+		}
+		put = batch_put(&batch, n, events + done, ready);
+
+		spin_lock_irq(&ep->wq.lock);
+		batch_done(&scan, &batch, n, put);
+		done += put;
+		if (put < ready) {
+			err = -EFAULT;
+			break;
+		}
+	} while (done < max && !list_empty(&scan.todo));
+	scan_end(ep, &scan);
+	mutex_unlock(&ep->mtx);
+
+	return done ?: err;
+}
