@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * door.h - the way into the module, for libmyepoll and libmyepoll-preload
+ *
+ * Private; each of the two libraries includes it in one file. Nothing here
+ * touches errno, takes a lock, allocates, or remembers a file descriptor: which
+ * descriptor is whose is asked of the kernel with every call, so that dup,
+ * close and reuse, fork, exec and SCM_RIGHTS need no thought. The one thing
+ * remembered is which door is open, and that is the same for all of them.
+ *
+ * A door tried on a descriptor that is not the module's says so by its errno,
+ * but EINVAL and EBADF (and EPERM) are answers of the module too. Those are
+ * "not answered" here: the caller finds out what to say, and what it finds is
+ * the same errno again where the descriptor was the module's after all.
+ */
+#ifndef MYEPOLL_DOOR_H
+#define MYEPOLL_DOOR_H
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "../include/myepoll.h"
+#include "../../uapi/myepoll.h"
+#include "sys.h"
+
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+
+_Static_assert(sizeof(struct epoll_event) == sizeof(struct myepoll_event),
+	       "events cross untouched");
+
+#define NSEC_PER_SEC	INT64_C(1000000000)
+#define NSEC_PER_MSEC	INT64_C(1000000)
+
+/* The kernel's sigset_t, the first 64 bits of libc's */
+#define KERNEL_SIGSET_SIZE	8
+
+/*
+ * To include this file, say whether a bad address that would be read here and
+ * not in the kernel is to be EFAULT all the same, for one more system call.
+ */
+#ifndef DOOR_EXACT_EFAULT
+#error "define DOOR_EXACT_EFAULT to 0 or 1"
+#endif
+
+/* An enum myepoll_door. Written with the same value by all who race. */
+static atomic_int door_state;
+
+static inline int door_which(void)
+{
+	return atomic_load_explicit(&door_state, memory_order_relaxed);
+}
+
+static inline void door_set(int door)
+{
+	atomic_store_explicit(&door_state, door, memory_order_relaxed);
+}
+
+static inline long door_fast(int epfd, const void *p, int lo, int hi, int what)
+{
+#if defined(__NR_fadvise64) && __SIZEOF_LONG__ == 8
+	return sys4(__NR_fadvise64, epfd, (long)p, MYEPOLL_FAST_ARGS(lo, hi), what);
+#else
+	/* Pairs of registers, in an order that every architecture has its own of */
+	(void)epfd, (void)p, (void)lo, (void)hi, (void)what;
+	return -ENOSYS;
+#endif
+}
+
+static inline long door_ioctl(int fd, unsigned long cmd, const void *arg)
+{
+	return sys4(__NR_ioctl, fd, (long)cmd, (long)arg, 0);
+}
+
+/* Did the module itself say this, beyond doubt? */
+static inline bool door_answered(long r)
+{
+	if (likely(r >= 0))
+		return true;
+	switch (r) {
+	case -EEXIST:
+	case -EFAULT:
+	case -EINTR:
+	case -ELOOP:
+	case -ENOENT:
+	case -ENOMEM:
+	case -ENOSPC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Did something on the way shut the fast door? A seccomp filter that came after
+ * the door was chosen answers with ENOSYS or EPERM. So may the module, with
+ * EPERM for a target that cannot be polled; it will say so again by ioctl.
+ */
+static inline bool door_shut(long r)
+{
+	return !door_answered(r) && r != -EINVAL && r != -ESPIPE && r != -EBADF;
+}
+
+/*
+ * Choose the door by a descriptor of the module's with those features.
+ *
+ * The probe is a MOD whose event cannot be read: EFAULT before anything else is
+ * looked at, so that it may be done to an instance in use; and an answer that
+ * no other file, closed door or seccomp filter gives.
+ */
+static void door_choose(int epfd, __u64 features)
+{
+	const char *wish = secure_getenv("MYEPOLL_DOOR");
+	int door = MYEPOLL_DOOR_IOCTL;
+
+	if ((features & MYEPOLL_FEATURE_FAST_DOOR) && !(wish && !strcmp(wish, "ioctl")) &&
+	    door_fast(epfd, (void *)-1L, -1, EPOLL_CTL_MOD, MYEPOLL_FAST_CTL) == -EFAULT)
+		door = MYEPOLL_DOOR_FAST;
+	door_set(door);
+}
+
+/*
+ * A descriptor that this process did not create, before it created any: is it
+ * the module's? Returns 0 with the door chosen, or -EBADF or -ENOTTY.
+ */
+static long door_learn(int epfd)
+{
+	__u64 features = 0;
+	long r = door_ioctl(epfd, MYEPOLL_IOC_FEATURES, &features);
+
+	if (r)
+		return r == -EBADF ? -EBADF : -ENOTTY;
+	door_choose(epfd, features);
+	return 0;
+}
+
+/*
+ * Make an instance. Returns its descriptor or -errno; *@absent tells the device
+ * that is not there, not ours or not permitted from other failures.
+ *
+ * The instance ends at the number that the device was opened at, the lowest one
+ * free, where epoll_create1(2) would have put it and where no other thread can
+ * come between. The price is a second descriptor for a moment: with a single
+ * one left below RLIMIT_NOFILE this is EMFILE. A device kept open would not cost
+ * that, but would be closed by daemons that close everything, and be counted
+ * by programs that count.
+ */
+static long door_create(int flags, bool *absent)
+{
+	struct myepoll_create arg = { .flags = MYEPOLL_CLOEXEC };
+	__u64 features = 0;
+	long dev, fd, r;
+
+	*absent = false;
+	if (flags & ~EPOLL_CLOEXEC)
+		return -EINVAL;
+
+	dev = sys4(__NR_openat, AT_FDCWD, (long)MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC, 0);
+	if (dev < 0) {
+		*absent = dev != -EMFILE && dev != -ENFILE && dev != -ENOMEM && dev != -EINTR;
+		return dev;
+	}
+	fd = door_ioctl((int)dev, MYEPOLL_IOC_CREATE, &arg);
+	if (fd < 0) {
+		*absent = fd == -ENOTTY;
+		sys4(__NR_close, dev, 0, 0, 0);
+		return fd;
+	}
+	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
+		door_ioctl((int)dev, MYEPOLL_IOC_FEATURES, &features);
+		door_choose((int)fd, features);
+	}
+	r = sys4(__NR_dup3, fd, dev, flags & EPOLL_CLOEXEC ? O_CLOEXEC : 0, 0);
+	if (r < 0)
+		sys4(__NR_close, dev, 0, 0, 0);
+	sys4(__NR_close, fd, 0, 0, 0);
+	return r;
+}
+
+/*
+ * Can @size bytes (8 to a page) be read at @p? The kernel copies the mask of
+ * rt_sigprocmask(2) in before it finds that there is no such operation.
+ */
+static inline bool door_can_read(const void *p, size_t size)
+{
+	const char *last = (const char *)p + size - KERNEL_SIGSET_SIZE;
+
+	if (!DOOR_EXACT_EFAULT)
+		return true;
+	if (sys4(__NR_rt_sigprocmask, -1, (long)p, 0, KERNEL_SIGSET_SIZE) == -EFAULT)
+		return false;
+	return (((uintptr_t)p ^ ((uintptr_t)last + KERNEL_SIGSET_SIZE - 1)) >> 12) == 0 ||
+	       sys4(__NR_rt_sigprocmask, -1, (long)last, 0, KERNEL_SIGSET_SIZE) != -EFAULT;
+}
+
+static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	struct myepoll_ctl arg = { .op = op, .fd = fd };
+
+	if (op != EPOLL_CTL_DEL) {
+		if (!event || !door_can_read(event, sizeof(*event)))
+			return -EFAULT;
+		arg.events = event->events;
+		arg.data = event->data.u64;
+	}
+	return door_ioctl(epfd, MYEPOLL_IOC_CTL, &arg);
+}
+
+/* @ns as in struct myepoll_wait; @mask may be NULL */
+static long door_wait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
+			 const sigset_t *mask)
+{
+	struct myepoll_wait arg = {
+		.events = (uintptr_t)events,
+		.timeout = ns,
+		.maxevents = maxevents,
+	};
+
+	if (mask) {
+		memcpy(&arg.sigmask, mask, KERNEL_SIGSET_SIZE);
+		arg.flags = MYEPOLL_WAIT_SIGMASK;
+	}
+	return door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg);
+}
+
+/* epoll_wait's timeout as struct myepoll_wait's */
+static inline int64_t door_ns(int ms)
+{
+	return ms < 0 ? -1 : ms * NSEC_PER_MSEC;
+}
+
+/* The next two are for a door that is known. */
+
+static inline long door_ctl(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	long r;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, event, fd, op, MYEPOLL_FAST_CTL);
+		if (likely(!r) || !door_shut(r))
+			return r;
+	}
+	return door_ioctl_ctl(epfd, op, fd, event);
+}
+
+static inline long door_wait(int epfd, struct epoll_event *events, int maxevents, int ms)
+{
+	long r;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, events, maxevents, ms, MYEPOLL_FAST_WAIT);
+		if (likely(r >= 0) || !door_shut(r))
+			return r;
+	}
+	return door_wait_ns(epfd, events, maxevents, door_ns(ms), NULL);
+}
+
+/* epoll_pwait2's timeout in ns, saturated. Returns -EINVAL for one that is none. */
+static inline long door_timeout(const struct timespec *timeout, int64_t *ns)
+{
+	*ns = -1;
+	if (!timeout)
+		return 0;
+	if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= NSEC_PER_SEC)
+		return -EINVAL;
+	if (__builtin_mul_overflow(timeout->tv_sec, NSEC_PER_SEC, ns) ||
+	    __builtin_add_overflow(*ns, timeout->tv_nsec, ns))
+		*ns = INT64_MAX;
+	return 0;
+}
+
+/* Can the fast door carry this timeout? It counts milliseconds in an int. */
+static inline bool door_in_ms(int64_t ns, int *ms)
+{
+	if (ns < 0) {
+		*ms = -1;
+		return true;
+	}
+	if (ns % NSEC_PER_MSEC || ns / NSEC_PER_MSEC > INT_MAX)
+		return false;
+	*ms = (int)(ns / NSEC_PER_MSEC);
+	return true;
+}
+
+/* pwait2 without validation, by whatever door fits */
+static inline long door_pwait(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
+			      const sigset_t *mask)
+{
+	int ms;
+
+	if (!mask && door_in_ms(ns, &ms))
+		return door_wait(epfd, events, maxevents, ms);
+	return door_wait_ns(epfd, events, maxevents, ns, mask);
+}
+
+#endif /* MYEPOLL_DOOR_H */

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libmyepoll - the C library, see include/myepoll.h
+ *
+ * Every call goes to the door first. Only where the answer leaves open whether
+ * the descriptor is the module's does the second half of this file run, which
+ * finds the errno that epoll has for a descriptor that is no epoll.
+ */
+#define _GNU_SOURCE
+#pragma GCC visibility push(default)
+#include "../include/myepoll.h"
+#pragma GCC visibility pop
+
+#include <sys/stat.h>
+
+#define DOOR_EXACT_EFAULT 0
+#include "door.h"
+#include "cancel.h"
+
+/*
+ * epoll_ctl(2) itself knows the order of EFAULT, EBADF, EPERM and EINVAL, and
+ * with an operation that does not exist it changes nothing, not even where
+ * @epfd is an instance of the kernel's own. DEL is the operation that does not
+ * read its event, this one does.
+ */
+static __attribute__((cold, noinline)) long
+foreign_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct epoll_event unread = { .events = 0 };
+	long r;
+
+	r = sys4(__NR_epoll_ctl, epfd, -1, fd, (long)(op == EPOLL_CTL_DEL ? &unread : event));
+	return r < 0 ? r : -EINVAL;
+}
+
+/*
+ * Here the kernel cannot be asked: on an instance of its own it would wait.
+ * @r is what the door said, and EBADF can have had one reason only.
+ */
+static __attribute__((cold, noinline)) long
+foreign_wait(long r, const struct epoll_event *events, int maxevents)
+{
+	uintptr_t start = (uintptr_t)events, end;
+
+	if (r == -EBADF)
+		return r;
+	if (maxevents <= 0 || maxevents > INT_MAX / (int)sizeof(*events))
+		return -EINVAL;
+	/* access_ok(): programs live in the lower half */
+	if (__builtin_add_overflow(start, maxevents * sizeof(*events), &end) ||
+	    end > UINTPTR_MAX / 2 + 1)
+		return -EFAULT;
+	return -EINVAL;
+}
+
+int myepoll_create1(int flags)
+{
+	bool absent;
+
+	return sys_return(door_create(flags, &absent));
+}
+
+int myepoll_create(int size)
+{
+	return size > 0 ? myepoll_create1(0) : sys_return(-EINVAL);
+}
+
+static __attribute__((noinline)) int
+ctl_general(int epfd, int op, int fd, struct epoll_event *event)
+{
+	long r = 0;
+
+	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
+		r = door_learn(epfd);
+	if (likely(!r))
+		r = door_ctl(epfd, op, fd, event);
+	if (unlikely(!door_answered(r)))
+		r = foreign_ctl(epfd, op, fd, event);
+	return sys_return(r);
+}
+
+/*
+ * The short way, and all of it that most calls see. A door that did not answer
+ * has done nothing: the general way asks again from the beginning.
+ */
+int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	long r;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, event, fd, op, MYEPOLL_FAST_CTL);
+		if (likely(!r))
+			return 0;
+		if (door_answered(r))
+			return sys_return(r);
+	}
+	return ctl_general(epfd, op, fd, event);
+}
+
+static __attribute__((noinline)) int
+wait_general(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	int cancel = cancel_enter(timeout != 0);
+	long r = 0;
+
+	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
+		r = door_learn(epfd);
+	if (likely(!r))
+		r = door_wait(epfd, events, maxevents, timeout);
+	cancel_leave(cancel);
+	if (unlikely(!door_answered(r)))
+		r = foreign_wait(r, events, maxevents);
+	return sys_return(r);
+}
+
+int myepoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	long r;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST) && cancel_never()) {
+		r = door_fast(epfd, events, maxevents, timeout, MYEPOLL_FAST_WAIT);
+		if (likely(r >= 0))
+			return (int)r;
+		if (door_answered(r))
+			return sys_return(r);
+	}
+	return wait_general(epfd, events, maxevents, timeout);
+}
+
+static long pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
+		     const sigset_t *mask)
+{
+	int cancel = cancel_enter(ns != 0);
+	long r = 0;
+
+	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
+		r = door_learn(epfd);
+	if (likely(!r))
+		r = door_pwait(epfd, events, maxevents, ns, mask);
+	cancel_leave(cancel);
+	if (unlikely(!door_answered(r)))
+		r = foreign_wait(r, events, maxevents);
+	return r;
+}
+
+int myepoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
+		  const sigset_t *sigmask)
+{
+	if (!sigmask)
+		return myepoll_wait(epfd, events, maxevents, timeout);
+	return sys_return(pwait_ns(epfd, events, maxevents, door_ns(timeout), sigmask));
+}
+
+int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
+		   const struct timespec *timeout, const sigset_t *sigmask)
+{
+	int64_t ns;
+	long r = door_timeout(timeout, &ns);
+
+	if (likely(!r))
+		r = pwait_ns(epfd, events, maxevents, ns, sigmask);
+	return sys_return(r);
+}
+
+int myepoll_is_instance(int fd)
+{
+	__u64 features;
+	struct stat st;
+	long r = door_ioctl(fd, MYEPOLL_IOC_FEATURES, &features);
+
+	if (r)
+		return r == -EBADF ? sys_return(r) : 0;
+	/* The device knows its features too. */
+	return !fstat(fd, &st) && !S_ISCHR(st.st_mode);
+}
+
+enum myepoll_door myepoll_door(void)
+{
+	return (enum myepoll_door)door_which();
+}
