@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/*
+ * echo-server [PORT] - an echo server on 127.0.0.1, on myepoll::poller
+ *
+ * Prints the port, which 0 leaves to the kernel to choose. Edge-triggered, one
+ * thread. SIGTERM and SIGINT end it, with the number of connections it served.
+ *
+ * What an edge-triggered server must get right and this one shows: read and
+ * accept until EAGAIN; stop reading while the peer does not take what was
+ * written (a client that only sends must not fill our memory); and answer a
+ * client that shut its sending side down to the last byte before closing.
+ */
+#include <myepoll/poller.hpp>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <unordered_map>
+
+namespace {
+
+using myepoll::interest;
+
+class unique_fd {
+public:
+	explicit unique_fd(int fd) noexcept : fd_(fd) {}
+	unique_fd(const unique_fd &) = delete;
+	unique_fd &operator=(const unique_fd &) = delete;
+	~unique_fd()
+	{
+		if (fd_ >= 0)
+			close(fd_);
+	}
+	int get() const noexcept { return fd_; }
+
+private:
+	int fd_;
+};
+
+int checked(int result, const char *what)
+{
+	if (result < 0)
+		throw std::system_error(errno, std::system_category(), what);
+	return result;
+}
+
+class connection {
+public:
+	explicit connection(int fd) noexcept : fd_(fd) {}
+
+	int fd() const noexcept { return fd_.get(); }
+
+	/* Echo until the socket has no more to give or takes no more; false: it is over. */
+	bool run() noexcept
+	{
+		for (;;) {
+			if (sent_ == filled_) {
+				const ssize_t n = read(fd(), buffer_.data(), buffer_.size());
+
+				if (n == 0)
+					return false;
+				if (n < 0)
+					return go_on();
+				sent_ = 0;
+				filled_ = static_cast<std::size_t>(n);
+			}
+			const ssize_t n = send(fd(), buffer_.data() + sent_, filled_ - sent_,
+					       MSG_NOSIGNAL);
+			if (n < 0)
+				return go_on();
+			sent_ += static_cast<std::size_t>(n);
+		}
+	}
+
+private:
+	/* EAGAIN: an edge will come, EPOLLIN or EPOLLOUT. EINTR: no handlers here. */
+	static bool go_on() noexcept { return errno == EAGAIN; }
+
+	unique_fd fd_;
+	std::array<char, 16384> buffer_;
+	std::size_t filled_ = 0, sent_ = 0;
+};
+
+class server {
+public:
+	explicit server(std::uint16_t port)
+		: listener_(checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+				    "socket")),
+		  signals_(block_signals())
+	{
+		const int yes = 1;
+		sockaddr_in addr{};
+
+		addr.sin_family = AF_INET;
+		addr.sin_port = htons(port);
+		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+		checked(bind(listener_.get(), reinterpret_cast<sockaddr *>(&addr), sizeof(addr)),
+			"bind");
+		checked(listen(listener_.get(), SOMAXCONN), "listen");
+
+		/* Level-triggered: out of descriptors, the burst is still there next time. */
+		poller_.add(listener_.get(), interest::in, myepoll::token::of(&listener_));
+		poller_.add(signals_.get(), interest::in, myepoll::token::of(&signals_));
+	}
+
+	std::uint16_t port() const
+	{
+		sockaddr_in addr{};
+		socklen_t len = sizeof(addr);
+
+		checked(getsockname(listener_.get(), reinterpret_cast<sockaddr *>(&addr), &len),
+			"getsockname");
+		return ntohs(addr.sin_port);
+	}
+
+	/* Returns the number of connections served. */
+	unsigned long run()
+	{
+		std::array<myepoll::event, 64> room;
+
+		for (;;) {
+			std::error_code ec;
+			const auto events = poller_.wait(room, ec);
+
+			if (ec && ec != std::errc::interrupted)
+				throw std::system_error(ec, "wait");
+			for (const auto &event : events) {
+				if (event.token() == myepoll::token::of(&signals_))
+					return served_;
+				if (event.token() == myepoll::token::of(&listener_))
+					accept_all();
+				else
+					serve(event.token().as<connection>());
+			}
+		}
+	}
+
+private:
+	static int block_signals()
+	{
+		sigset_t mask;
+
+		sigemptyset(&mask);
+		sigaddset(&mask, SIGTERM);
+		sigaddset(&mask, SIGINT);
+		checked(sigprocmask(SIG_BLOCK, &mask, nullptr), "sigprocmask");
+		return checked(signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
+	}
+
+	void accept_all()
+	{
+		for (;;) {
+			const int fd = accept4(listener_.get(), nullptr, nullptr,
+					       SOCK_NONBLOCK | SOCK_CLOEXEC);
+			const int yes = 1;
+
+			if (fd < 0) {
+				/* A client that gave up in the queue is no reason to stop. */
+				if (errno == ECONNABORTED || errno == EINTR)
+					continue;
+				return;
+			}
+			auto c = std::make_unique<connection>(fd);
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+			poller_.add(fd, interest::in | interest::out | interest::rdhup | interest::edge,
+				    myepoll::token::of(c.get()));
+			connections_.emplace(c.get(), std::move(c));
+			served_++;
+		}
+	}
+
+	/*
+	 * Whatever the event, the socket itself says the rest: RDHUP has read()
+	 * return 0 once the data before it is gone, an error has either call fail.
+	 * One thread, and a descriptor comes once per wait: closing is safe here.
+	 */
+	void serve(connection *c)
+	{
+		if (!c->run())
+			connections_.erase(c);
+	}
+
+	myepoll::poller poller_;
+	unique_fd listener_, signals_;
+	std::unordered_map<connection *, std::unique_ptr<connection>> connections_;
+	unsigned long served_ = 0;
+};
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+	std::uint16_t port = 7777;
+
+	if (argc > 1) {
+		const char *end = argv[1] + std::strlen(argv[1]);
+		const auto parsed = std::from_chars(argv[1], end, port);
+
+		if (argc > 2 || parsed.ec != std::errc() || parsed.ptr != end) {
+			std::fprintf(stderr, "usage: %s [PORT]\n", argv[0]);
+			return 2;
+		}
+	}
+	try {
+		server s(port);
+
+		std::printf("echo-server: port %u\n", s.port());
+		std::fflush(stdout);
+		std::printf("echo-server: %lu connections\n", s.run());
+	} catch (const std::exception &e) {
+		std::fprintf(stderr, "echo-server: %s\n", e.what());
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+/**
+ * @file event.hpp
+ * What goes into an instance and comes out of it: interest, token, event.
+ */
+#ifndef MYEPOLL_EVENT_HPP
+#define MYEPOLL_EVENT_HPP
+
+#include <sys/epoll.h>
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+namespace myepoll {
+
+/**
+ * A set of EPOLL* bits: what to watch for and how, and what an event says.
+ *
+ * err and hup are reported whether asked for or not.
+ */
+enum class interest : std::uint32_t {
+	none = 0,
+	in = EPOLLIN,
+	pri = EPOLLPRI,
+	out = EPOLLOUT,
+	err = EPOLLERR,
+	hup = EPOLLHUP,
+	rdnorm = EPOLLRDNORM,
+	rdband = EPOLLRDBAND,
+	wrnorm = EPOLLWRNORM,
+	wrband = EPOLLWRBAND,
+	msg = EPOLLMSG,
+	rdhup = EPOLLRDHUP,
+	exclusive = EPOLLEXCLUSIVE, /**< add() only: wake one of the instances that watch a file */
+	wakeup = EPOLLWAKEUP,	    /**< hold off system suspend; ignored without CAP_BLOCK_SUSPEND */
+	oneshot = EPOLLONESHOT,	    /**< report once, then nothing until modify() */
+	edge = EPOLLET,		    /**< edge-triggered: report news, not state */
+};
+
+constexpr interest operator|(interest a, interest b) noexcept
+{
+	return static_cast<interest>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+}
+
+constexpr interest operator&(interest a, interest b) noexcept
+{
+	return static_cast<interest>(static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b));
+}
+
+constexpr interest operator~(interest a) noexcept
+{
+	return static_cast<interest>(~static_cast<std::uint32_t>(a));
+}
+
+constexpr interest &operator|=(interest &a, interest b) noexcept
+{
+	return a = a | b;
+}
+
+constexpr interest &operator&=(interest &a, interest b) noexcept
+{
+	return a = a & b;
+}
+
+/** Is any bit of @p set one of @p bits? */
+constexpr bool any(interest set, interest bits = ~interest::none) noexcept
+{
+	return (set & bits) != interest::none;
+}
+
+/**
+ * The 64 bits that come back with each event, given by add() and modify().
+ *
+ * A token that is a pointer must outlive every event that names it: those that
+ * a wait has already returned and, where several threads wait, those that
+ * another wait is returning while remove() or close(2) runs.
+ */
+class token {
+public:
+	constexpr token() noexcept = default;
+	constexpr explicit token(std::uint64_t value) noexcept : value_(value) {}
+
+	/** A token that is the address of @p object; see as(). */
+	template <typename T>
+	[[nodiscard]] static token of(T *object) noexcept
+	{
+		return token(static_cast<std::uint64_t>(std::bit_cast<std::uintptr_t>(object)));
+	}
+
+	[[nodiscard]] constexpr std::uint64_t value() const noexcept { return value_; }
+
+	/** The pointer that of() was given. */
+	template <typename T>
+	[[nodiscard]] T *as() const noexcept
+	{
+		return std::bit_cast<T *>(static_cast<std::uintptr_t>(value_));
+	}
+
+	friend constexpr bool operator==(token, token) noexcept = default;
+
+private:
+	std::uint64_t value_ = 0;
+};
+
+/**
+ * One event, in memory a struct epoll_event: poller::wait() lets the kernel
+ * write an array of these. One that no wait has filled has no defined value
+ * unless it was value-initialized.
+ */
+class event {
+public:
+	event() noexcept = default;
+	explicit event(epoll_event raw) noexcept : raw_(raw) {}
+	event(interest bits, myepoll::token t) noexcept
+		: raw_{static_cast<std::uint32_t>(bits), {}}
+	{
+		raw_.data.u64 = t.value();
+	}
+
+	/** The token of the descriptor that this is about. */
+	[[nodiscard]] myepoll::token token() const noexcept
+	{
+		return myepoll::token(raw_.data.u64);
+	}
+	/** All bits that were reported. */
+	[[nodiscard]] interest bits() const noexcept { return static_cast<interest>(raw_.events); }
+
+	/** read(2) will not block: data, a peer that is gone, or an error to collect. */
+	[[nodiscard]] bool readable() const noexcept
+	{
+		return any(bits(), interest::in | interest::rdnorm | interest::rdhup | interest::hup |
+					   interest::err);
+	}
+	/** write(2) will not block: room, or an error to collect. */
+	[[nodiscard]] bool writable() const noexcept
+	{
+		return any(bits(), interest::out | interest::wrnorm | interest::err);
+	}
+	/** Both directions are closed (EPOLLHUP). */
+	[[nodiscard]] bool hangup() const noexcept { return any(bits(), interest::hup); }
+	/** An error is pending; on a pipe's write end, the reader is gone (EPOLLERR). */
+	[[nodiscard]] bool error() const noexcept { return any(bits(), interest::err); }
+	/**
+	 * The peer will send no more: EPOLLRDHUP, if it was asked for, or EPOLLHUP.
+	 * What it sent before may still be there to read.
+	 */
+	[[nodiscard]] bool peer_closed() const noexcept
+	{
+		return any(bits(), interest::rdhup | interest::hup);
+	}
+
+	[[nodiscard]] const epoll_event &raw() const noexcept { return raw_; }
+
+private:
+	epoll_event raw_;
+};
+
+static_assert(sizeof(event) == sizeof(epoll_event) && alignof(event) == alignof(epoll_event) &&
+	      std::is_standard_layout_v<event> && std::is_trivially_copyable_v<event>);
+
+} // namespace myepoll
+
+#endif // MYEPOLL_EVENT_HPP

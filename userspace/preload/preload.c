@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libmyepoll-preload.so - unmodified programs on myepoll
+ *
+ * Takes the place of epoll's six functions and of their forms through
+ * syscall(). New instances are the module's; every other call asks the module
+ * first and, where the module does not know the descriptor, the kernel. There is
+ * no table to be wrong about: a descriptor that came by dup, fork, exec or a
+ * socket, or was made by native code, is what the kernel says it is.
+ *
+ * Exactness: where the module answers EINVAL, EBADF or EPERM, that may be about
+ * a descriptor of its own, and the kernel is asked all the same. epoll_ctl(2)
+ * and epoll_wait(2) on a [myepoll] descriptor change nothing and fail, in the
+ * order of checks that both share, with the same errno.
+ *
+ * Before the first instance is made the order is the reverse, the kernel and
+ * then, at EINVAL, the module: a program without the device pays nothing.
+ *
+ * Environment, read at start or, by a constructor that runs before ours, at
+ * the first epoll_create:
+ *
+ *   MYEPOLL_STRICT=1	without the device creating fails, with open(2)'s errno;
+ *			otherwise it says so once on stderr and uses epoll
+ *   MYEPOLL_STATS=1	at exit(3), say on stderr what was served by whom. Not at
+ *			_exit(2) or a deadly signal. A forked child counts anew
+ *   MYEPOLL_IO_URING=1	let syscall(io_uring_setup) through. Otherwise ENOSYS:
+ *			epoll changes that a program sends through a ring do not
+ *			come past here. (liburing does not use syscall(); tell a
+ *			program that uses it by its own means)
+ *   MYEPOLL_DOOR=ioctl	see myepoll.h
+ */
+#define _GNU_SOURCE
+#define DOOR_EXACT_EFAULT 1
+#include "../src/door.h"
+#include "../src/cancel.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#ifdef SYS_IS_LIBC
+#error "sys.h needs this architecture's system call instruction: syscall() is ours"
+#endif
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* Settings; without SET they have not been read. */
+enum {
+	SET = 1 << 0,
+	STRICT = 1 << 1,
+	STATS = 1 << 2,
+	IO_URING = 1 << 3,
+};
+
+static atomic_int settings;
+static atomic_bool complained;
+
+/* What fd 2 was at the start, before the program put something else there */
+static struct {
+	dev_t dev;
+	ino_t ino;
+	bool known, open;
+} at_start;
+
+static char name[16] = "?";
+
+struct tally {
+	atomic_ulong create, ctl, wait, events;
+};
+
+static struct tally ours, theirs;
+
+static bool on(const char *variable)
+{
+	const char *v = secure_getenv(variable);
+
+	return v && *v && strcmp(v, "0");
+}
+
+static int setup(void)
+{
+	int s = SET;
+
+	if (on("MYEPOLL_STRICT"))
+		s |= STRICT;
+	if (on("MYEPOLL_STATS"))
+		s |= STATS;
+	if (on("MYEPOLL_IO_URING"))
+		s |= IO_URING;
+	atomic_store_explicit(&settings, s, memory_order_relaxed);
+	return s;
+}
+
+static inline int set(void)
+{
+	int s = atomic_load_explicit(&settings, memory_order_relaxed);
+
+	return likely(s) ? s : setup();
+}
+
+/*
+ * A line for the user; async-signal-safe. A daemon's fd 2 may have become its
+ * database: nothing is written unless it is still the file it was.
+ */
+static void say(const char *line, size_t len)
+{
+	struct stat st;
+
+	if (at_start.known && (!at_start.open || fstat(STDERR_FILENO, &st) ||
+			       st.st_dev != at_start.dev || st.st_ino != at_start.ino))
+		return;
+	sys4(__NR_write, STDERR_FILENO, (long)line, (long)len, 0);
+}
+
+static void complain(long error)
+{
+	const char *parts[] = { "myepoll: " MYEPOLL_DEVICE ": ", strerrordesc_np((int)-error),
+				"; using the kernel's epoll\n" };
+	char line[160];
+	size_t len = 0;
+
+	if (atomic_exchange(&complained, true))
+		return;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		for (const char *p = parts[i] ? parts[i] : "?"; *p && len < sizeof(line); p++)
+			line[len++] = *p;
+	say(line, len);
+}
+
+/* Counting costs one branch where nobody asked for it. */
+static inline bool counting(void)
+{
+	return unlikely(atomic_load_explicit(&settings, memory_order_relaxed) & STATS);
+}
+
+static inline void count(atomic_ulong *n, unsigned long more)
+{
+	atomic_fetch_add_explicit(n, more, memory_order_relaxed);
+}
+
+static void zero(struct tally *t)
+{
+	t->create = t->ctl = t->wait = t->events = 0;
+}
+
+/* In a forked child */
+static void forget(void)
+{
+	zero(&ours);
+	zero(&theirs);
+}
+
+static __attribute__((cold)) void count_wait(struct tally *t, long r)
+{
+	count(&t->wait, 1);
+	if (r > 0)
+		count(&t->events, (unsigned long)r);
+}
+
+static const char *door_name(void)
+{
+	switch (door_which()) {
+	case MYEPOLL_DOOR_FAST:
+		return "fast door";
+	case MYEPOLL_DOOR_IOCTL:
+		return "ioctl door";
+	default:
+		return "no door";
+	}
+}
+
+static __attribute__((constructor)) void start(void)
+{
+	struct stat st;
+
+	at_start.open = !fstat(STDERR_FILENO, &st);
+	if (at_start.open) {
+		at_start.dev = st.st_dev;
+		at_start.ino = st.st_ino;
+	}
+	at_start.known = true;
+	prctl(PR_GET_NAME, name);
+	if (set() & STATS)
+		pthread_atfork(NULL, NULL, forget);
+}
+
+static __attribute__((destructor)) void end(void)
+{
+	char line[320];
+	int len;
+
+	if (!counting())
+		return;
+	len = snprintf(line, sizeof(line),
+		       "myepoll[%d %s]: create %lu ctl %lu wait %lu events %lu by myepoll (%s); create %lu ctl %lu wait %lu events %lu by epoll\n",
+		       (int)getpid(), name, ours.create, ours.ctl, ours.wait, ours.events,
+		       door_name(), theirs.create, theirs.ctl, theirs.wait, theirs.events);
+	say(line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+}
+
+/*
+ * The six operations, returning -errno. The ones that wait are called with the
+ * cancellation type already seen to.
+ */
+
+static long create(int flags)
+{
+	struct tally *by = &ours;
+	bool absent;
+	long r;
+
+	set();
+	r = door_create(flags, &absent);
+	if (r < 0 && absent && !(set() & STRICT)) {
+		complain(r);
+		by = &theirs;
+		r = sys4(__NR_epoll_create1, flags, 0, 0, 0);
+	}
+	if (counting() && r >= 0)
+		count(&by->create, 1);
+	return r;
+}
+
+static long native_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return sys4(__NR_epoll_ctl, epfd, op, fd, (long)event);
+}
+
+/*
+ * No door yet and the kernel said @r: was that its answer, or is @epfd an
+ * instance of the module's that came from another process?
+ */
+static bool native_answered(int epfd, long r)
+{
+	return r != -EINVAL || door_learn(epfd);
+}
+
+static long ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct tally *by = &theirs;
+	long r;
+
+	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN)) {
+		r = native_ctl(epfd, op, fd, event);
+		if (native_answered(epfd, r))
+			goto out;
+	}
+	r = door_ctl(epfd, op, fd, event);
+	if (likely(door_answered(r)))
+		by = &ours;
+	else
+		r = native_ctl(epfd, op, fd, event);
+out:
+	if (counting() && door_answered(r))
+		count(&by->ctl, 1);
+	return r;
+}
+
+/*
+ * epoll_wait, epoll_pwait and epoll_pwait2 with the arguments of system call
+ * @nr. The kernel's own is called by the number that the program would have
+ * used: a sandbox may know one and not the other.
+ */
+static __attribute__((noinline)) long
+wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long timeout,
+	     const sigset_t *mask)
+{
+	const struct timespec *ts = (const struct timespec *)timeout;
+	struct tally *by = &theirs;
+	int64_t ns;
+	long r;
+
+	if (nr == __NR_epoll_pwait2) {
+		if (ts && !door_can_read(ts, sizeof(*ts)))
+			return -EFAULT;
+		r = door_timeout(ts, &ns);
+		if (r)
+			return r;
+	} else {
+		ns = door_ns((int)timeout);
+	}
+	if (mask && !door_can_read(mask, KERNEL_SIGSET_SIZE))
+		return -EFAULT;
+
+	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
+		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
+			 KERNEL_SIGSET_SIZE);
+		if (native_answered(epfd, r))
+			goto out;
+	}
+	r = door_pwait(epfd, events, maxevents, ns, mask);
+	if (door_answered(r))
+		by = &ours;
+	else
+		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
+			 KERNEL_SIGSET_SIZE);
+out:
+	if (counting() && door_answered(r))
+		count_wait(by, r);
+	return r;
+}
+
+#ifndef __NR_epoll_wait
+#define __NR_epoll_wait __NR_epoll_pwait
+#define NO_EPOLL_WAIT
+#endif
+
+/* The short way, and all of it that most waits see. */
+static inline long wait_ms(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	long r;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, events, maxevents, timeout, MYEPOLL_FAST_WAIT);
+		if (likely(door_answered(r))) {
+			if (counting())
+				count_wait(&ours, r);
+			return r;
+		}
+	}
+	return wait_general(__NR_epoll_wait, epfd, events, maxevents, timeout, NULL);
+}
+
+static inline long pwait_ms(int epfd, struct epoll_event *events, int maxevents, int timeout,
+			    const sigset_t *mask)
+{
+	if (!mask)
+		return wait_ms(epfd, events, maxevents, timeout);
+	return wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask);
+}
+
+static inline long pwait2(int epfd, struct epoll_event *events, int maxevents,
+			  const struct timespec *timeout, const sigset_t *mask)
+{
+	return wait_general(__NR_epoll_pwait2, epfd, events, maxevents, (long)timeout, mask);
+}
+
+/* The functions */
+
+EXPORT int epoll_create1(int flags)
+{
+	return sys_return(create(flags));
+}
+
+EXPORT int epoll_create(int size)
+{
+	return sys_return(size > 0 ? create(0) : -EINVAL);
+}
+
+EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return sys_return(ctl(epfd, op, fd, event));
+}
+
+static __attribute__((noinline)) int
+wait_threaded(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	int cancel = cancel_enter(timeout != 0);
+	long r = wait_ms(epfd, events, maxevents, timeout);
+
+	cancel_leave(cancel);
+	return sys_return(r);
+}
+
+EXPORT int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	if (!cancel_never())
+		return wait_threaded(epfd, events, maxevents, timeout);
+	return sys_return(wait_ms(epfd, events, maxevents, timeout));
+}
+
+EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
+		       const sigset_t *mask)
+{
+	int cancel = cancel_enter(timeout != 0);
+	long r = pwait_ms(epfd, events, maxevents, timeout, mask);
+
+	cancel_leave(cancel);
+	return sys_return(r);
+}
+
+EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
+			const struct timespec *timeout, const sigset_t *mask)
+{
+	int cancel = cancel_enter(true);
+	long r = pwait2(epfd, events, maxevents, timeout, mask);
+
+	cancel_leave(cancel);
+	return sys_return(r);
+}
+
+/*
+ * syscall(2), which is not a cancellation point. Six arguments are fetched
+ * whatever was passed, as libc's own does; those that were not are whatever
+ * stood in their place, and the system call does not look at them.
+ */
+EXPORT long syscall(long nr, ...)
+{
+	long a, b, c, d, e, f, r;
+	va_list ap;
+
+	va_start(ap, nr);
+	a = va_arg(ap, long);
+	b = va_arg(ap, long);
+	c = va_arg(ap, long);
+	d = va_arg(ap, long);
+	e = va_arg(ap, long);
+	f = va_arg(ap, long);
+	va_end(ap);
+
+	switch (nr) {
+#ifdef __NR_epoll_create
+	case __NR_epoll_create:
+		r = (int)a > 0 ? create(0) : -EINVAL;
+		break;
+#endif
+	case __NR_epoll_create1:
+		r = create((int)a);
+		break;
+	case __NR_epoll_ctl:
+		r = ctl((int)a, (int)b, (int)c, (struct epoll_event *)d);
+		break;
+#ifndef NO_EPOLL_WAIT
+	case __NR_epoll_wait:
+		r = wait_ms((int)a, (struct epoll_event *)b, (int)c, (int)d);
+		break;
+#endif
+	case __NR_epoll_pwait:
+	case __NR_epoll_pwait2:
+		/* Refused before it looks at a descriptor; let the kernel say how. */
+		if (e && f != KERNEL_SIGSET_SIZE)
+			r = sys6(nr, a, b, c, d, e, f);
+		else if (nr == __NR_epoll_pwait)
+			r = pwait_ms((int)a, (struct epoll_event *)b, (int)c, (int)d,
+				     (sigset_t *)e);
+		else
+			r = pwait2((int)a, (struct epoll_event *)b, (int)c, (struct timespec *)d,
+				   (sigset_t *)e);
+		break;
+	case __NR_io_uring_setup:
+		if (!(set() & IO_URING)) {
+			r = -ENOSYS;
+			break;
+		}
+		/* fall through */
+	default:
+		r = sys6(nr, a, b, c, d, e, f);
+		break;
+	}
+
+	/* A system call's result may be any long: an address, say. */
+	if (unlikely((unsigned long)r > -4096UL)) {
+		errno = (int)-r;
+		return -1;
+	}
+	return r;
+}
