@@ -440,7 +440,7 @@ static void batch_done(struct myep_scan *scan, const struct batch *b, int n,
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 {
 	struct myep_scan scan;
-	struct batch batch;
+	struct batch batch __uninitialized;
 	poll_table pt;
 	int done = 0, err = 0;
 
