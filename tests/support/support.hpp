@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "backend.hpp"
