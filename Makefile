@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What people type; "make help" lists it. All output goes to build/.
+#
+# KVER says for which kernel the module is built: 6.1 or 6.12 are those that
+# scripts/setup keeps in build/kernels/ for the VM, anything else is a release
+# with headers in /lib/modules. Each has a directory of its own, to which the
+# sources are copied, since Kbuild writes its objects beside them.
+
+KVER	?= $(shell uname -r)
+KERNEL	?= 6.12
+VM_KERNELS := 6.1 6.12
+
+BUILD	:= $(CURDIR)/build
+MDIR	:= $(BUILD)/module/$(KVER)
+
+release	:= $(shell cat $(BUILD)/kernels/$(KVER)/release 2>/dev/null)
+KDIR	?= $(if $(release),$(BUILD)/kernels/$(KVER)/lib/modules/$(release)/build,/lib/modules/$(KVER)/build)
+
+sources	:= Kbuild $(wildcard module/*.[ch] uapi/*.h)
+copies	:= $(addprefix $(MDIR)/,$(sources))
+
+# The long targets use the machine, unless -j says how much of it.
+parallel = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+module: $(MDIR)/myepoll.ko
+
+help:
+	@echo 'make demo          set up, build, and show redis on myepoll in a VM'
+	@echo 'make test          set up, build, and run all tests on $(VM_KERNELS)'
+	@echo
+	@echo 'make [module]      the module for KVER= (default: this kernel, $(shell uname -r))'
+	@echo 'make install       ... and put it where modprobe finds it; make uninstall'
+	@echo 'make userspace     the C and C++ libraries, the preload library, examples'
+	@echo 'make tests-build   the test programs'
+	@echo 'make setup         fetch packages and the kernels for the VM'
+	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
+	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
+	@echo 'make clean         remove what was built, but not the kernels'
+
+# --- the module
+
+$(copies): $(MDIR)/%: %
+	@mkdir -p $(@D)
+	@cp -p $< $@
+
+$(MDIR)/myepoll.ko: $(KDIR)/Module.symvers $(copies)
+	$(MAKE) -C $(KDIR) M=$(MDIR) W=1 modules
+	@touch $@
+
+# Only when there are no headers.
+/lib/modules/%/build/Module.symvers:
+	@echo "There are no headers for kernel '$*'. Either install them (on Debian:"
+	@echo "apt-get install linux-headers-$*), or build for the kernels of the VM:"
+	@echo "'make setup', then 'make KVER=6.1' or 'make KVER=6.12'."
+	@false
+
+$(VM_KERNELS:%=module-%): module-%:
+	@$(MAKE) --no-print-directory KVER=$* module
+
+installed := $(DESTDIR)/lib/modules/$(or $(release),$(KVER))/updates/myepoll.ko
+modules_root := $(if $(DESTDIR),-b $(DESTDIR))
+
+install: module
+	install -D -m 644 $(MDIR)/myepoll.ko $(installed)
+	/sbin/depmod $(modules_root) $(or $(release),$(KVER))
+
+uninstall:
+	$(RM) $(installed)
+	/sbin/depmod $(modules_root) $(or $(release),$(KVER))
+
+# --- the rest
+
+userspace:
+	@$(MAKE) --no-print-directory -C userspace
+
+tests-build: userspace
+	@$(MAKE) --no-print-directory -C tests
+
+all: $(VM_KERNELS:%=module-%) userspace tests-build
+
+setup:
+	@scripts/setup
+
+# Quiet but for the steps; the log has the compiler's words.
+built: setup
+	@scripts/step build/log/build.log 'building' \
+		$(MAKE) --no-print-directory $(parallel) all
+
+demo: built
+	@scripts/demo
+
+test: built
+	@tests/run
+
+vm: module-$(KERNEL)
+	@scripts/vm --kernel $(KERNEL)
+
+check: setup
+	@scripts/check
+
+clean:
+	$(RM) -r $(BUILD)/module $(BUILD)/check $(BUILD)/userspace $(BUILD)/tests $(BUILD)/vm $(BUILD)/log
+
+.PHONY: all built check clean demo help install module setup test tests-build
+.PHONY: uninstall userspace vm $(VM_KERNELS:%=module-%)
+.DELETE_ON_ERROR:
