@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+// The C++ library
+#include "catch.hpp"
+#include "util.hpp"
+
+#include <myepoll/poller.hpp>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <new>
+#include <thread>
+#include <type_traits>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+using myepoll::event;
+using myepoll::interest;
+using myepoll::poller;
+using myepoll::token;
+
+static std::atomic<unsigned long> allocations;
+
+void *operator new(std::size_t size)
+{
+	allocations++;
+	if (void *p = std::malloc(size ? size : 1))
+		return p;
+	throw std::bad_alloc();
+}
+
+void operator delete(void *p) noexcept
+{
+	std::free(p);
+}
+
+void operator delete(void *p, std::size_t) noexcept
+{
+	std::free(p);
+}
+
+static_assert(std::is_nothrow_move_constructible_v<poller>);
+static_assert(std::is_nothrow_move_assignable_v<poller>);
+static_assert(!std::is_copy_constructible_v<poller> && !std::is_copy_assignable_v<poller>);
+static_assert(!std::is_convertible_v<int, poller> && !std::is_convertible_v<poller, int>);
+static_assert(!std::is_convertible_v<std::uint64_t, token> && !std::is_convertible_v<token, std::uint64_t>);
+static_assert(!std::is_convertible_v<interest, std::uint32_t>);
+static_assert(sizeof(poller) == sizeof(int));
+static_assert(noexcept(std::declval<poller &>().add(0, interest::in, token(), std::declval<std::error_code &>())));
+static_assert(!noexcept(std::declval<poller &>().wait(std::span<event>(), std::declval<std::error_code &>())));
+
+// The bits are the system's.
+static_assert(static_cast<std::uint32_t>(interest::in | interest::pri | interest::out | interest::err |
+					 interest::hup | interest::rdnorm | interest::rdband |
+					 interest::wrnorm | interest::wrband | interest::msg |
+					 interest::rdhup | interest::exclusive | interest::wakeup |
+					 interest::oneshot | interest::edge) ==
+	      (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDNORM | EPOLLRDBAND |
+	       EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLRDHUP | EPOLLEXCLUSIVE | EPOLLWAKEUP |
+	       EPOLLONESHOT | EPOLLET));
+static_assert((~interest::none & interest::in) == interest::in);
+static_assert(any(interest::in | interest::out, interest::out) && !any(interest::in, interest::out));
+static_assert(!any(interest::none) && any(interest::pri));
+
+TEST_CASE("interest: compound assignment", "[cxx]")
+{
+	interest i = interest::in;
+
+	i |= interest::out;
+	CHECK(i == (interest::in | interest::out));
+	i &= ~interest::in;
+	CHECK(i == interest::out);
+}
+
+TEST_CASE("token: a number or a pointer", "[cxx]")
+{
+	int object = 0;
+	const int constant = 0;
+
+	CHECK(token().value() == 0);
+	CHECK(token(~0ull).value() == ~0ull);
+	CHECK(token::of(&object).as<int>() == &object);
+	CHECK(token::of(&constant).as<const int>() == &constant);
+	CHECK(token::of(&object) == token(reinterpret_cast<std::uintptr_t>(&object)));
+	CHECK(token(1) != token(2));
+}
+
+TEST_CASE("event: what its bits mean", "[cxx]")
+{
+	const auto with = [](interest bits) { return event(bits, token(9)); };
+
+	CHECK(with(interest::in).readable());
+	CHECK_FALSE(with(interest::in).writable());
+	CHECK(with(interest::out).writable());
+	CHECK_FALSE(with(interest::out).readable());
+	CHECK_FALSE(with(interest::pri).readable());
+	CHECK(with(interest::hup).hangup());
+	CHECK(with(interest::hup).readable());
+	CHECK(with(interest::hup).peer_closed());
+	CHECK_FALSE(with(interest::hup).writable());
+	CHECK(with(interest::rdhup).peer_closed());
+	CHECK(with(interest::rdhup).readable());
+	CHECK_FALSE(with(interest::rdhup).hangup());
+	CHECK(with(interest::err).error());
+	CHECK(with(interest::err).readable());
+	CHECK(with(interest::err).writable());
+	CHECK_FALSE(with(interest::in).error());
+	CHECK(with(interest::in).token() == token(9));
+	CHECK(with(interest::in).raw().data.u64 == 9);
+	CHECK(event(ev(EPOLLOUT, 5)).bits() == interest::out);
+	CHECK(event{}.bits() == interest::none);
+}
+
+TEST_CASE("poller: construction", "[cxx]")
+{
+	poller a, b(myepoll::on_exec::keep);
+	std::error_code ec = std::make_error_code(std::errc::io_error);
+	poller c = poller::create(ec);
+
+	CHECK_FALSE(ec);
+	CHECK(link_of(a.native_handle()) == "anon_inode:[myepoll]");
+	CHECK(fcntl(a.native_handle(), F_GETFD) == FD_CLOEXEC);
+	CHECK(fcntl(b.native_handle(), F_GETFD) == 0);
+	CHECK(fcntl(c.native_handle(), F_GETFD) == FD_CLOEXEC);
+	CHECK(bool(c));
+}
+
+TEST_CASE("poller: construction that fails", "[cxx]")
+{
+	const int status = in_child([] {
+		rlimit limit;
+		std::error_code ec;
+
+		getrlimit(RLIMIT_NOFILE, &limit);
+		limit.rlim_cur = 3;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		const poller p = poller::create(ec);
+		EXPECT(ec == std::errc::too_many_files_open);
+		EXPECT(!p);
+		EXPECT(p.native_handle() == -1);
+		try {
+			poller thrown;
+		} catch (const std::system_error &e) {
+			EXPECT(e.code() == std::errc::too_many_files_open);
+			return 0;
+		}
+		return 2;
+	});
+
+	CHECK(status == 0);
+}
+
+TEST_CASE("poller: moving, releasing, adopting, closing", "[cxx]")
+{
+	const auto before = open_files();
+	{
+		poller a;
+		const int fd = a.native_handle();
+		poller b = std::move(a);
+
+		CHECK_FALSE(bool(a));
+		CHECK(a.native_handle() == -1);
+		CHECK(b.native_handle() == fd);
+
+		poller c;
+		const int replaced = c.native_handle();
+		c = std::move(b);
+		CHECK(c.native_handle() == fd);
+		CHECK(fcntl(replaced, F_GETFD) == -1);
+
+		poller &alias = c;
+		c = std::move(alias);
+		CHECK(c.native_handle() == fd);
+		CHECK(fcntl(fd, F_GETFD) >= 0);
+
+		swap(b, c);
+		CHECK(b.native_handle() == fd);
+		CHECK_FALSE(bool(c));
+
+		CHECK(b.release() == fd);
+		CHECK_FALSE(bool(b));
+		CHECK(b.release() == -1);
+		CHECK(fcntl(fd, F_GETFD) >= 0);
+
+		poller d = poller::adopt(fd);
+		CHECK(d.native_handle() == fd);
+		errno = ERANGE;
+		d.close();
+		CHECK(errno == ERANGE);
+		CHECK_FALSE(bool(d));
+		CHECK(fcntl(fd, F_GETFD) == -1);
+		d.close();
+
+		std::error_code ec;
+		std::array<event, 1> room;
+		d.add(0, interest::in, token(), ec);
+		CHECK(ec == std::errc::bad_file_descriptor);
+		CHECK(d.wait(room, 0ms, ec).empty());
+		CHECK(ec == std::errc::bad_file_descriptor);
+	}
+	CHECK(open_files() == before);
+}
+
+TEST_CASE("poller: add, modify, remove, wait", "[cxx]")
+{
+	poller p;
+	Fd a = eventfd_with(1), b = eventfd_with(0);
+	std::array<event, 4> room;
+
+	p.add(a, interest::in, token(1));
+	p.add(b, interest::in | interest::out, token(2));
+	auto got = p.wait(room);
+
+	REQUIRE(got.size() == 2);
+	CHECK(got.data() == room.data());
+	CHECK(got[0].token() == token(1));
+	CHECK(got[0].readable());
+	CHECK(got[1].token() == token(2));
+	CHECK(got[1].writable());
+	CHECK_FALSE(got[1].readable());
+
+	p.modify(b, interest::in, token(3));
+	p.remove(a);
+	CHECK(p.wait(room, 0s).empty());
+	eventfd_write(b, 1);
+	got = p.wait(std::span(room).subspan(2), 1h);
+	REQUIRE(got.size() == 1);
+	CHECK(got.data() == &room[2]);
+	CHECK(got[0].token() == token(3));
+}
+
+template <typename Call>
+static std::error_code thrown(Call call)
+{
+	try {
+		call();
+	} catch (const std::system_error &e) {
+		return e.code();
+	}
+	return {};
+}
+
+TEST_CASE("poller: both forms report the same errors", "[cxx]")
+{
+	poller p;
+	Fd fd = eventfd_with(0), other = eventfd_with(0), file(open("/proc/self/exe", O_RDONLY));
+	std::error_code ec;
+
+	p.add(fd, interest::in, token());
+	p.add(fd, interest::in, token(), ec);
+	CHECK(ec == std::errc::file_exists);
+	CHECK(thrown([&] { p.add(fd, interest::in, token()); }) == ec);
+	p.add(file, interest::in, token(), ec);
+	CHECK(ec == std::errc::operation_not_permitted);
+	CHECK(thrown([&] { p.add(file, interest::in, token()); }) == ec);
+	p.modify(other, interest::in, token(), ec);
+	CHECK(ec == std::errc::no_such_file_or_directory);
+	CHECK(thrown([&] { p.modify(other, interest::in, token()); }) == ec);
+	p.remove(other, ec);
+	CHECK(ec == std::errc::no_such_file_or_directory);
+	CHECK(thrown([&] { p.remove(other); }) == ec);
+	p.remove(fd, ec);
+	CHECK_FALSE(ec);
+	CHECK(p.wait(std::span<event>(), 0s, ec).empty());
+	CHECK(ec == std::errc::invalid_argument);
+	CHECK(thrown([&] { p.wait(std::span<event>(), 0s); }) == ec);
+	CHECK(ec.category() == std::system_category());
+}
+
+TEST_CASE("poller: durations are rounded up", "[cxx]")
+{
+	using std::chrono::duration;
+	constexpr auto max = std::numeric_limits<std::int64_t>::max();
+
+	STATIC_REQUIRE(poller::round_up(0s) == 0);
+	STATIC_REQUIRE(poller::round_up(1s) == 1'000'000'000);
+	STATIC_REQUIRE(poller::round_up(3ms) == 3'000'000);
+	STATIC_REQUIRE(poller::round_up(1ns) == 1);
+	STATIC_REQUIRE(poller::round_up(-1ns) == 0);
+	STATIC_REQUIRE(poller::round_up(-1h) == 0);
+	/* Finer than the kernel's unit */
+	STATIC_REQUIRE(poller::round_up(duration<int, std::pico>(1)) == 1);
+	STATIC_REQUIRE(poller::round_up(duration<int, std::pico>(1000)) == 1);
+	STATIC_REQUIRE(poller::round_up(duration<int, std::pico>(1001)) == 2);
+	STATIC_REQUIRE(poller::round_up(duration<double>(1.5e-9)) == 2);
+	STATIC_REQUIRE(poller::round_up(duration<float, std::milli>(0.5f)) == 500'000);
+	/* Coarser than it can count */
+	STATIC_REQUIRE(poller::round_up(std::chrono::hours::max()) == max);
+	STATIC_REQUIRE(poller::round_up(std::chrono::hours::min()) == 0);
+	STATIC_REQUIRE(poller::round_up(std::chrono::nanoseconds::max()) == max);
+	STATIC_REQUIRE(poller::round_up(duration<double>(1e300)) == max);
+	STATIC_REQUIRE(poller::round_up(duration<double>(std::numeric_limits<double>::quiet_NaN())) == max);
+	STATIC_REQUIRE(poller::round_up(std::chrono::years(200)) == 200 * 31556952ll * 1'000'000'000);
+}
+
+TEST_CASE("poller: a wait lasts no less than it was to", "[cxx]")
+{
+	using std::chrono::steady_clock;
+	poller p;
+	std::array<event, 1> room;
+	std::error_code ec;
+	const auto time = [](auto call) {
+		const auto start = steady_clock::now();
+
+		call();
+		return steady_clock::now() - start;
+	};
+
+	CHECK(time([&] { p.wait(room, 20ms); }) >= 20ms);
+	CHECK(time([&] { p.wait(room, 20'500us, ec); }) >= 20'500us);
+	CHECK(time([&] { p.wait(room, std::chrono::duration<double>(0.02)); }) >= 20ms);
+	CHECK(time([&] { p.wait_until(room, steady_clock::now() + 20ms); }) >= 20ms);
+	CHECK(time([&] { p.wait_until(room, std::chrono::system_clock::now() + 20ms, ec); }) >= 19ms);
+	CHECK(time([&] { p.wait(room, -1h); }) < 10s);
+	CHECK(time([&] { p.wait_until(room, steady_clock::now() - 1h); }) < 10s);
+	CHECK(time([&] { p.wait_until(room, steady_clock::time_point::min()); }) < 10s);
+}
+
+TEST_CASE("poller: no deadline is too far", "[cxx]")
+{
+	using std::chrono::steady_clock;
+	poller p;
+	Fd fd = eventfd_with(1);
+	std::array<event, 1> room;
+
+	p.add(fd, interest::in, token());
+	CHECK(p.wait_until(room, steady_clock::time_point::max()).size() == 1);
+	CHECK(p.wait(room, std::chrono::hours::max()).size() == 1);
+}
+
+TEST_CASE("poller: a signal is errc::interrupted, and the mask is for the wait", "[cxx]")
+{
+	static volatile sig_atomic_t handled;
+	poller p;
+	std::array<event, 1> room;
+	std::error_code ec;
+	struct sigaction action = {}, old_action;
+	sigset_t usr1, old, open;
+
+	action.sa_handler = [](int) { handled = 1; };
+	sigaction(SIGUSR1, &action, &old_action);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &usr1, &old);
+	open = old;
+	sigdelset(&open, SIGUSR1);
+
+	raise(SIGUSR1);
+	CHECK(p.wait(room, 1ms, ec).empty());
+	CHECK_FALSE(ec);
+	CHECK_FALSE(handled);
+	CHECK(p.wait(room, 1h, ec, &open).empty());
+	CHECK(ec == std::errc::interrupted);
+	CHECK(handled);
+	raise(SIGUSR1);
+	CHECK(thrown([&] { p.wait(room, &open); }) == std::errc::interrupted);
+	raise(SIGUSR1);
+	CHECK(thrown([&] { p.wait_until(room, std::chrono::steady_clock::now() + 1h, &open); }) ==
+	      std::errc::interrupted);
+
+	pthread_sigmask(SIG_SETMASK, &old, nullptr);
+	sigaction(SIGUSR1, &old_action, nullptr);
+}
+
+TEST_CASE("poller: nothing is allocated after construction", "[cxx]")
+{
+	poller p;
+	Fd fd = eventfd_with(1);
+	std::array<event, 8> room;
+	std::error_code ec;
+	std::size_t events = 0;
+
+	const auto before = allocations.load();
+	for (int i = 0; i < 10; i++) {
+		p.add(fd, interest::in, token::of(&p));
+		p.modify(fd, interest::in | interest::out, token::of(&p));
+		p.add(fd, interest::in, token(), ec); /* EEXIST */
+		events += p.wait(room).size();
+		events += p.wait(room, 1ms).size();
+		events += p.wait_until(room, std::chrono::steady_clock::now() + 1ms).size();
+		p.remove(fd);
+		events += p.wait(room, 1us, ec).size();
+		poller moved = std::move(p);
+		p = std::move(moved);
+	}
+	const auto after = allocations.load();
+
+	CHECK(events == 30);
+	CHECK(after == before);
+	delete new int; /* that the counter counts */
+	CHECK(allocations.load() > after);
+}
+
+TEST_CASE("poller: cancellation unwinds through a wait", "[cxx]")
+{
+	static poller p;
+	static std::atomic<bool> unwound, started;
+	pthread_t thread;
+	void *result;
+
+	REQUIRE_FALSE(pthread_create(
+		&thread, nullptr,
+		[](void *) -> void * {
+			struct Guard {
+				~Guard() { unwound = true; }
+			} guard;
+			std::array<event, 1> room;
+			std::error_code ec;
+
+			started = true;
+			for (;;)
+				p.wait(room, ec);
+		},
+		nullptr));
+	while (!started)
+		std::this_thread::yield();
+	std::this_thread::sleep_for(20ms);
+	pthread_cancel(thread);
+	REQUIRE_FALSE(pthread_join(thread, &result));
+	CHECK(result == PTHREAD_CANCELED);
+	CHECK(unwound);
+	p.close();
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+// Which door a process takes. Each case is a process of its own.
+#include "catch.hpp"
+#include "util.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "myepoll.h"
+#include "uapi/myepoll.h"
+
+// The module may have been loaded with fast_door=0.
+static bool module_has_fast_door()
+{
+	Fd device(open(MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC));
+	__u64 features = 0;
+
+	REQUIRE(device >= 0);
+	REQUIRE(ioctl(device, MYEPOLL_IOC_FEATURES, &features) == 0);
+	return features & MYEPOLL_FEATURE_FAST_DOOR;
+}
+
+static std::string best()
+{
+	return module_has_fast_door() ? "fast\n" : "ioctl\n";
+}
+
+static const char *door_name()
+{
+	switch (myepoll_door()) {
+	case MYEPOLL_DOOR_FAST:
+		return "fast";
+	case MYEPOLL_DOOR_IOCTL:
+		return "ioctl";
+	default:
+		return "unknown";
+	}
+}
+
+// An instance with one event, through everything that has a door
+static void exercise(int ep)
+{
+	Fd target = eventfd_with(1), file(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	epoll_event e = ev(EPOLLIN, 3), got[1];
+	const timespec ms = { 0, 1'000'000 }, ns = { 0, 1 };
+	sigset_t none;
+
+	sigemptyset(&none);
+	EXPECT(myepoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(myepoll_wait(ep, got, 1, -1) == 1 && got[0].data.u64 == 3);
+	EXPECT(myepoll_pwait(ep, got, 1, 0, &none) == 1);
+	EXPECT(myepoll_pwait2(ep, got, 1, &ms, nullptr) == 1);
+	EXPECT(myepoll_pwait2(ep, got, 1, &ns, &none) == 1);
+	EXPECT(result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_ADD, target, &e); }) == failed(EEXIST));
+	EXPECT(result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_ADD, file, &e); }) == failed(EPERM));
+	EXPECT(result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_ADD, ep, &e); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_ADD, target, nullptr); }) == failed(EFAULT));
+	EXPECT(myepoll_ctl(ep, EPOLL_CTL_DEL, target, nullptr) == 0);
+	EXPECT(myepoll_wait(ep, got, 1, 0) == 0);
+	EXPECT(result_of([&] { return myepoll_wait(ep, got, 0, 0); }) == failed(EINVAL));
+}
+
+static void print_door()
+{
+	puts(door_name());
+}
+
+CHILD(create)
+{
+	EXPECT(myepoll_door() == MYEPOLL_DOOR_UNKNOWN);
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC));
+
+	EXPECT(ep >= 0);
+	exercise(ep);
+	print_door();
+	return 0;
+}
+
+CHILD(create_failed)
+{
+	EXPECT(result_of([] { return myepoll_create1(1); }) == failed(EINVAL));
+	print_door();
+	return 0;
+}
+
+TEST_CASE("the fast door is taken where it is open", "[door]")
+{
+	const Ran ran = again("create");
+
+	CHECK(ran.err == "");
+	CHECK(ran.out == best());
+	CHECK(ran.status == 0);
+	CHECK(again("create_failed").out == "unknown\n");
+}
+
+TEST_CASE("MYEPOLL_DOOR=ioctl", "[door]")
+{
+	const Ran ran = again("create", {}, { "MYEPOLL_DOOR=ioctl" });
+
+	CHECK(ran.err == "");
+	CHECK(ran.out == "ioctl\n");
+	CHECK(ran.status == 0);
+	CHECK(again("create", {}, { "MYEPOLL_DOOR=" }).out == best());
+}
+
+TEST_CASE("a kernel or a filter without fadvise64 shuts the fast door", "[door]")
+{
+	for (int error : { ENOSYS, EPERM, EACCES, EINVAL }) {
+		const Ran ran = again("create", {}, {}, [&] { forbid(SYS_fadvise64, error); });
+
+		INFO("filter says " << error);
+		CHECK(ran.err == "");
+		CHECK(ran.out == "ioctl\n");
+		CHECK(ran.status == 0);
+	}
+}
+
+CHILD(sandbox)
+{
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC));
+
+	EXPECT(ep >= 0);
+	forbid(SYS_fadvise64, std::stoi(arguments.at(0)));
+	exercise(ep);
+	return 0;
+}
+
+TEST_CASE("a filter that comes later is no end either", "[door]")
+{
+	for (int error : { ENOSYS, EPERM }) {
+		const Ran ran = again("sandbox", { std::to_string(error) });
+
+		INFO("filter says " << error);
+		CHECK(ran.err == "");
+		CHECK(ran.status == 0);
+	}
+}
+
+/*
+ * An instance that came from elsewhere
+ */
+
+CHILD(inherited_wait)
+{
+	const int ep = std::stoi(arguments.at(0));
+	epoll_event got[2];
+
+	EXPECT(myepoll_door() == MYEPOLL_DOOR_UNKNOWN);
+	EXPECT(myepoll_wait(ep, got, 2, 0) == 1);
+	EXPECT(got[0].data.u64 == 42);
+	EXPECT(myepoll_wait(ep, got, 2, 0) == 0);
+	print_door();
+	return 0;
+}
+
+CHILD(inherited_pwait2)
+{
+	const int ep = std::stoi(arguments.at(0));
+	const timespec ns = { 0, 1 };
+	epoll_event got[2];
+
+	EXPECT(myepoll_pwait2(ep, got, 2, &ns, nullptr) == 1);
+	print_door();
+	return 0;
+}
+
+CHILD(inherited_ctl)
+{
+	const int ep = std::stoi(arguments.at(0));
+	Fd other = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN, 43), got[3];
+
+	EXPECT(myepoll_ctl(ep, EPOLL_CTL_ADD, other, &e) == 0);
+	EXPECT(myepoll_wait(ep, got, 3, 0) == 2);
+	print_door();
+	return 0;
+}
+
+CHILD(inherited_foreign)
+{
+	Fd native = native_epoll();
+	epoll_event e = ev(EPOLLIN), got[1];
+
+	EXPECT(result_of([&] { return myepoll_wait(native, got, 1, -1); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_ctl(native, EPOLL_CTL_ADD, 0, &e); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_ctl(-1, EPOLL_CTL_ADD, 0, nullptr); }) == failed(EFAULT));
+	EXPECT(result_of([&] { return myepoll_wait(-1, got, 1, 0); }) == failed(EBADF));
+	print_door();
+	return 0;
+}
+
+TEST_CASE("the door is found by an inherited instance, whose events stay", "[door]")
+{
+	for (const char *child : { "inherited_wait", "inherited_pwait2", "inherited_ctl" })
+		for (bool by_ioctl : { false, true }) {
+			Fd ep(myepoll_create1(0));
+			Fd target(eventfd(1, EFD_NONBLOCK));
+			epoll_event e = ev(EPOLLIN | EPOLLET, 42);
+
+			REQUIRE(ep >= 0);
+			REQUIRE(myepoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+			const Ran ran = again(child, { std::to_string(ep) },
+					      { by_ioctl ? "MYEPOLL_DOOR=ioctl" : "MYEPOLL_DOOR=" });
+
+			INFO(child << (by_ioctl ? ", ioctl" : ""));
+			CHECK(ran.err == "");
+			CHECK(ran.out == (by_ioctl ? "ioctl\n" : best()));
+			CHECK(ran.status == 0);
+		}
+	const Ran ran = again("inherited_foreign");
+
+	CHECK(ran.err == "");
+	CHECK(ran.out == "unknown\n");
+}
+
+CHILD(many)
+{
+	std::vector<std::thread> threads;
+
+	for (int i = 0; i < 8; i++)
+		threads.emplace_back([] {
+			for (int n = 0; n < 50; n++) {
+				Fd ep(myepoll_create1(EPOLL_CLOEXEC));
+
+				EXPECT(ep >= 0);
+				exercise(ep);
+			}
+		});
+	for (auto &t : threads)
+		t.join();
+	print_door();
+	return 0;
+}
+
+TEST_CASE("threads that create at once agree on the door", "[door]")
+{
+	const auto before = open_files();
+	const Ran ran = again("many");
+
+	CHECK(ran.err == "");
+	CHECK(ran.out == best());
+	CHECK(ran.status == 0);
+	CHECK(open_files() == before);
+}
+
+TEST_CASE("everything again by ioctl", "[door]")
+{
+	const Ran ran = run({ directory() + "/" + program_invocation_short_name, "[c],[cxx]" },
+			    { "MYEPOLL_DOOR=ioctl" });
+
+	INFO(ran.out << ran.err);
+	CHECK(ran.status == 0);
+}

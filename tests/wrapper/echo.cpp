@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+// The example server, as its users would meet it
+#include "catch.hpp"
+#include "util.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+class Server {
+public:
+	Server()
+	{
+		auto [r, w] = pipe_ends();
+		const std::string path = directory() + "/../userspace/examples/echo-server";
+
+		pid_ = fork();
+		if (!pid_) {
+			fcntl(w, F_SETFL, 0);
+			dup2(w, 1);
+			execl(path.c_str(), "echo-server", "0", nullptr);
+			_exit(127);
+		}
+		w = Fd();
+		fcntl(r, F_SETFL, 0);
+		out_ = fdopen(r.release(), "r");
+		unsigned port = 0;
+		REQUIRE(fscanf(out_, "echo-server: port %u\n", &port) == 1);
+		port_ = static_cast<std::uint16_t>(port);
+	}
+	~Server()
+	{
+		if (pid_ > 0)
+			kill(pid_, SIGKILL), waitpid(pid_, nullptr, 0);
+		fclose(out_);
+	}
+
+	Fd connect() const
+	{
+		Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+		sockaddr_in addr{};
+
+		addr.sin_family = AF_INET;
+		addr.sin_port = htons(port_);
+		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		REQUIRE(::connect(fd, reinterpret_cast<sockaddr *>(&addr), sizeof(addr)) == 0);
+		return fd;
+	}
+
+	// Ends it; the number of connections that it says it served
+	unsigned long stop()
+	{
+		unsigned long served = 0;
+		int status = -1;
+
+		kill(pid_, SIGTERM);
+		CHECK(fscanf(out_, "echo-server: %lu connections\n", &served) == 1);
+		waitpid(pid_, &status, 0);
+		pid_ = 0;
+		CHECK(status == 0);
+		return served;
+	}
+
+private:
+	pid_t pid_;
+	FILE *out_;
+	std::uint16_t port_;
+};
+
+std::string receive_all(int fd)
+{
+	std::string all;
+	char buffer[65536];
+	ssize_t n;
+
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+		all.append(buffer, static_cast<std::size_t>(n));
+	CHECK(n == 0);
+	return all;
+}
+
+} // namespace
+
+TEST_CASE("echo-server: a burst of clients", "[echo]")
+{
+	Server server;
+	std::vector<Fd> clients;
+
+	for (int i = 0; i < 200; i++)
+		clients.push_back(server.connect());
+	for (std::size_t i = 0; i < clients.size(); i++) {
+		const std::string line = "hello " + std::to_string(i);
+
+		REQUIRE(write(clients[i], line.data(), line.size()) == ssize_t(line.size()));
+	}
+	for (std::size_t i = 0; i < clients.size(); i++) {
+		shutdown(clients[i], SHUT_WR);
+		CHECK(receive_all(clients[i]) == "hello " + std::to_string(i));
+	}
+	CHECK(server.stop() == 200);
+}
+
+TEST_CASE("echo-server: more than the sockets hold, to the last byte", "[echo]")
+{
+	Server server;
+	Fd client = server.connect(), idle = server.connect();
+	std::string sent(16 << 20, 0);
+
+	std::iota(sent.begin(), sent.end(), 0);
+	for (std::size_t i = 0; i < sent.size(); i += 4096)
+		memcpy(&sent[i], &i, sizeof(i));
+	std::thread writer([&] {
+		for (std::size_t done = 0; done < sent.size();) {
+			const ssize_t n = send(client, &sent[done], sent.size() - done, MSG_NOSIGNAL);
+
+			if (n <= 0)
+				break;
+			done += static_cast<std::size_t>(n);
+		}
+		shutdown(client, SHUT_WR);
+	});
+	/* Let everything on the way fill up before any of it is taken. */
+	std::this_thread::sleep_for(std::chrono::milliseconds(200));
+	const bool same = receive_all(client) == sent;
+	writer.join();
+	CHECK(same);
+	CHECK(server.stop() == 2);
+}
+
+TEST_CASE("echo-server: clients that reset", "[echo]")
+{
+	Server server;
+
+	for (int i = 0; i < 20; i++) {
+		Fd client = server.connect();
+		const linger now = { 1, 0 };
+
+		setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		CHECK(write(client, "x", 1) == 1);
+	}
+	Fd client = server.connect();
+	CHECK(write(client, "y", 1) == 1);
+	shutdown(client, SHUT_WR);
+	CHECK(receive_all(client) == "y");
+	CHECK(server.stop() >= 1);
+}

@@ -1,0 +1,618 @@
+// SPDX-License-Identifier: GPL-2.0
+// A program that knows epoll and nothing of myepoll, to be run with and without
+// libmyepoll-preload.so: program CASE [ARGUMENT...].
+#include "util.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "userspace/src/sys.h"
+
+extern "C" int early_instance, early_events;
+
+using Arguments = std::vector<std::string>;
+
+static void check_served(int ep, std::uint64_t data)
+{
+	Fd target = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN, data), got[2];
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(epoll_wait(ep, got, 2, -1) == 1);
+	EXPECT(got[0].events == EPOLLIN && got[0].data.u64 == data);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_DEL, target, nullptr) == 0);
+	EXPECT(epoll_wait(ep, got, 2, 0) == 0);
+}
+
+// The kind of each instance that the ways of creating one give
+static int kinds(const Arguments &)
+{
+	for (long fd : { long(epoll_create(1)), long(epoll_create1(0)), long(epoll_create1(EPOLL_CLOEXEC)),
+			 syscall(SYS_epoll_create, 1), syscall(SYS_epoll_create1, EPOLL_CLOEXEC) }) {
+		EXPECT(fd >= 0);
+		printf("%s %d\n", link_of(int(fd)).c_str(), fcntl(int(fd), F_GETFD));
+		check_served(int(fd), 5);
+	}
+	return 0;
+}
+
+static int early(const Arguments &)
+{
+	printf("%s %d\n", link_of(early_instance).c_str(), early_events);
+	check_served(early_instance, 6);
+	return 0;
+}
+
+// Every wait, as a function and as a system call
+static int forms(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1), other = eventfd_with(0);
+	epoll_event e = ev(EPOLLIN, 11), got[4];
+	const timespec ms = { 0, 1'000'000 }, ns = { 0, 1 };
+	sigset_t none;
+	const auto one = [&](long n) {
+		EXPECT(n == 1);
+		EXPECT(got[0].data.u64 == 11);
+		got[0] = {};
+	};
+
+	sigemptyset(&none);
+	EXPECT(syscall(SYS_epoll_ctl, int(ep), EPOLL_CTL_ADD, int(target), &e) == 0);
+	one(epoll_wait(ep, got, 4, -1));
+	one(epoll_pwait(ep, got, 4, -1, nullptr));
+	one(epoll_pwait(ep, got, 4, 0, &none));
+	one(epoll_pwait2(ep, got, 4, nullptr, nullptr));
+	one(epoll_pwait2(ep, got, 4, &ms, nullptr));
+	one(epoll_pwait2(ep, got, 4, &ns, nullptr));
+	one(epoll_pwait2(ep, got, 4, &ns, &none));
+	one(syscall(SYS_epoll_wait, int(ep), got, 4, -1));
+	one(syscall(SYS_epoll_pwait, int(ep), got, 4, -1, nullptr, 0));
+	one(syscall(SYS_epoll_pwait, int(ep), got, 4, -1, &none, 8));
+	one(syscall(SYS_epoll_pwait2, int(ep), got, 4, nullptr, nullptr, 0));
+	one(syscall(SYS_epoll_pwait2, int(ep), got, 4, &ms, nullptr, 8));
+	one(syscall(SYS_epoll_pwait2, int(ep), got, 4, &ns, &none, 8));
+	e.data.u64 = 12;
+	EXPECT(syscall(SYS_epoll_ctl, int(ep), EPOLL_CTL_MOD, int(target), &e) == 0);
+	EXPECT(epoll_wait(ep, got, 4, 0) == 1 && got[0].data.u64 == 12);
+	EXPECT(syscall(SYS_epoll_ctl, int(ep), EPOLL_CTL_DEL, int(target), nullptr) == 0);
+	EXPECT(epoll_wait(ep, got, 4, 0) == 0);
+	EXPECT(result_of([&] { return epoll_ctl(ep, EPOLL_CTL_MOD, other, &e); }) == failed(ENOENT));
+	return 0;
+}
+
+// What fails and how, one line each: the same text on either epoll
+static int errors(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1), other = eventfd_with(0);
+	Fd file(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)), path(open("/", O_PATH | O_CLOEXEC));
+	Fd null(open("/dev/null", O_RDWR | O_CLOEXEC)), native = native_epoll();
+	auto [r, w] = pipe_ends();
+	epoll_event e = ev(EPOLLIN), exclusive = ev(EPOLLIN | EPOLLEXCLUSIVE), got[2];
+	sigset_t none;
+	const long page = sysconf(_SC_PAGESIZE);
+	char *pages = static_cast<char *>(
+		mmap(nullptr, std::size_t(2 * page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	const timespec bad_times[] = { { -1, 0 }, { 0, -1 }, { 0, 1'000'000'000 } }, zero = {};
+	std::map<std::string, int> epfds = { { "instance", ep },   { "closed", 1 << 20 }, { "-1", -1 },
+					     { "pipe", r },	   { "file", file },	 { "O_PATH", path },
+					     { "/dev/null", null }, { "eventfd", other } };
+	std::map<std::string, int> fds = { { "target", target }, { "other", other }, { "file", file },
+					   { "null", null },	 { "closed", 1 << 20 }, { "O_PATH", path },
+					   { "instance", ep },	 { "pipe", w } };
+	int line = 0;
+	const auto show = [&](const std::string &what, auto call) {
+		std::ostringstream text;
+
+		text << result_of(call);
+		printf("%d %s: %s\n", ++line, what.c_str(), text.str().c_str());
+	};
+
+	sigemptyset(&none);
+	EXPECT(pages != MAP_FAILED);
+	EXPECT(!munmap(pages + page, std::size_t(page)));
+	char *const end = pages + page;
+	std::map<std::string, void *> bad = {
+		{ "NULL", nullptr },
+		{ "8", reinterpret_cast<void *>(8) },
+		{ "kernel's", reinterpret_cast<void *>(-4096L) },
+		{ "4 bytes too short", end - 4 },
+		{ "8 bytes there", end - 8 },
+		{ "unmapped", end },
+	};
+
+	for (int flags : { 1, O_NONBLOCK, -1 }) {
+		show("create1", [&] { return epoll_create1(flags); });
+		show("syscall create1", [&] { return syscall(SYS_epoll_create1, flags); });
+	}
+	for (int size : { 0, -1 }) {
+		show("create", [&] { return epoll_create(size); });
+		show("syscall create", [&] { return syscall(SYS_epoll_create, size); });
+	}
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	for (const auto &[ep_name, epfd] : epfds) {
+		for (const auto &[name, fd] : fds)
+			for (int op : { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1 }) {
+				/* Those that succeed would change what comes after. */
+				if (epfd == ep && (op == EPOLL_CTL_ADD || op == EPOLL_CTL_DEL) &&
+				    fd != file && fd != null && fd != path && fd != 1 << 20 && fd != ep)
+					continue;
+				show("ctl " + ep_name + " " + std::to_string(op) + " " + name,
+				     [&] { return epoll_ctl(epfd, op, fd, &e); });
+				show("syscall ctl", [&] { return syscall(SYS_epoll_ctl, epfd, op, fd, &e); });
+			}
+		for (const auto &[name, p] : bad)
+			for (int op : { EPOLL_CTL_ADD, EPOLL_CTL_MOD, 4 }) {
+				show("ctl event " + name,
+				     [&] { return epoll_ctl(epfd, op, target, static_cast<epoll_event *>(p)); });
+				show("syscall ctl",
+				     [&] { return syscall(SYS_epoll_ctl, epfd, op, int(target), p); });
+			}
+		show("DEL of a stranger, event 8", [&] {
+			return epoll_ctl(epfd, EPOLL_CTL_DEL, other, reinterpret_cast<epoll_event *>(8));
+		});
+		show("MOD to exclusive", [&] { return epoll_ctl(epfd, EPOLL_CTL_MOD, other, &exclusive); });
+
+		for (int max : { 0, -1, INT_MIN, INT_MAX }) {
+			show("wait", [&] { return epoll_wait(epfd, got, max, 0); });
+			show("pwait", [&] { return epoll_pwait(epfd, got, max, 0, &none); });
+			show("pwait2", [&] { return epoll_pwait2(epfd, got, max, &zero, &none); });
+			show("syscall wait", [&] { return syscall(SYS_epoll_wait, epfd, got, max, 0); });
+		}
+		for (const auto &[name, p] : bad) {
+			auto *events = static_cast<epoll_event *>(p);
+			auto *mask = static_cast<sigset_t *>(p);
+			auto *time = static_cast<timespec *>(p);
+
+			show("wait into " + name, [&] { return epoll_wait(epfd, events, 1, 0); });
+			show("pwait into " + name, [&] { return epoll_pwait(epfd, events, 1, 0, &none); });
+			if (!p)
+				continue;
+			if (name != "8 bytes there") {
+				show("pwait mask " + name, [&] { return epoll_pwait(epfd, got, 1, 0, mask); });
+				show("syscall pwait mask", [&] {
+					return syscall(SYS_epoll_pwait, epfd, got, 1, 0, mask, 8);
+				});
+				show("pwait2 mask " + name,
+				     [&] { return epoll_pwait2(epfd, got, 1, &zero, mask); });
+			}
+			show("pwait2 timeout " + name,
+			     [&] { return epoll_pwait2(epfd, got, 1, time, nullptr); });
+			show("syscall pwait2 timeout",
+			     [&] { return syscall(SYS_epoll_pwait2, epfd, got, 1, time, nullptr, 8); });
+		}
+		for (const auto &time : bad_times) {
+			show("pwait2", [&] { return epoll_pwait2(epfd, got, 1, &time, nullptr); });
+			show("syscall pwait2",
+			     [&] { return syscall(SYS_epoll_pwait2, epfd, got, 1, &time, nullptr, 8); });
+		}
+		for (int size : { 0, 4, 16, 128 }) {
+			show("pwait sigsetsize",
+			     [&] { return syscall(SYS_epoll_pwait, epfd, got, 1, 0, &none, size); });
+			show("pwait2 sigsetsize",
+			     [&] { return syscall(SYS_epoll_pwait2, epfd, got, 1, &zero, &none, size); });
+			show("no mask, sigsetsize",
+			     [&] { return syscall(SYS_epoll_pwait, epfd, got, 1, 0, nullptr, size); });
+		}
+	}
+	return 0;
+}
+
+// The kernel's own instances, made behind the preload library's back, in a
+// process that has instances of the module's
+static int native(const Arguments &)
+{
+	Fd mine(epoll_create1(EPOLL_CLOEXEC)), native = native_epoll(), target = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN, 77), got[2];
+	const timespec zero = {}, ns = { 0, 1 };
+	sigset_t none;
+
+	sigemptyset(&none);
+	check_served(mine, 1);
+	check_served(native, 2);
+	EXPECT(epoll_ctl(native, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(result_of([&] { return epoll_ctl(native, EPOLL_CTL_ADD, target, &e); }) == failed(EEXIST));
+	EXPECT(epoll_pwait(native, got, 2, -1, &none) == 1);
+	EXPECT(epoll_pwait2(native, got, 2, nullptr, nullptr) == 1);
+	EXPECT(epoll_pwait2(native, got, 2, &zero, &none) == 1);
+	EXPECT(epoll_pwait2(native, got, 2, &ns, nullptr) == 1);
+	EXPECT(syscall(SYS_epoll_wait, int(native), got, 2, 0) == 1);
+	EXPECT(syscall(SYS_epoll_pwait, int(native), got, 2, 0, &none, 8) == 1);
+	EXPECT(syscall(SYS_epoll_ctl, int(native), EPOLL_CTL_DEL, int(target), nullptr) == 0);
+
+	/* One may watch the other, in one direction. */
+	EXPECT(epoll_ctl(mine, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(epoll_ctl(native, EPOLL_CTL_ADD, mine, &e) == 0);
+	EXPECT(epoll_wait(native, got, 2, 0) == 1);
+	printf("%s\n", strerrorname_np(result_of([&] { return epoll_ctl(mine, EPOLL_CTL_ADD, native, &e); }).error));
+	return 0;
+}
+
+// Descriptors that change what they are
+static int numbers(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1);
+	Fd copy(dup(ep)), moved(fcntl(ep, F_DUPFD_CLOEXEC, 100));
+	epoll_event e = ev(EPOLLIN, 1), got[2];
+
+	EXPECT(moved >= 100);
+	EXPECT(epoll_ctl(copy, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(epoll_wait(moved, got, 2, 0) == 1);
+	EXPECT(epoll_wait(ep, got, 2, 0) == 1);
+
+	/* The same number as the kernel's epoll, as nothing of the kind, as ours again */
+	EXPECT(dup2(native_epoll(), copy) == copy);
+	check_served(copy, 2);
+	EXPECT(dup2(target, copy) == copy);
+	EXPECT(result_of([&] { return epoll_wait(copy, got, 2, 0); }) == failed(EINVAL));
+	EXPECT(dup2(moved, copy) == copy);
+	EXPECT(epoll_wait(copy, got, 2, 0) == 1);
+	close(copy);
+	EXPECT(result_of([&] { return epoll_wait(copy, got, 2, 0); }) == failed(EBADF));
+	EXPECT(epoll_create1(EPOLL_CLOEXEC) == copy);
+	EXPECT(epoll_wait(copy, got, 2, 0) == 0);
+	check_served(copy, 3);
+
+	/* A daemon closes everything and goes on. */
+	const int last = dup(2);
+	EXPECT(!syscall(SYS_close_range, 3, last - 1, 0));
+	EXPECT(!syscall(SYS_close_range, last + 1, ~0U, 0));
+	ep.release(), target.release(), copy.release(), moved.release();
+	Fd again(epoll_create1(0));
+	EXPECT(again == 3 || last == 3);
+	check_served(again, 4);
+	printf("%s\n", link_of(again).c_str());
+	return 0;
+}
+
+static int lowest(const Arguments &)
+{
+	Fd a = eventfd_with(0), b = eventfd_with(0), c = eventfd_with(0);
+	const int first = a, second = b;
+
+	a = Fd();
+	b = Fd();
+	EXPECT(epoll_create1(EPOLL_CLOEXEC) == first);
+	EXPECT(epoll_create(1) == second);
+	for (const auto &file : open_files())
+		EXPECT(file.find("/dev/myepoll") == std::string::npos);
+	EXPECT(Fd(dup(2)) == c + 1);
+	return 0;
+}
+
+static int forking(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(0);
+	epoll_event e = ev(EPOLLIN, 21), got[2];
+	auto [r, w] = pipe_ends();
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(in_child([&] {
+		epoll_event mod = ev(EPOLLIN, 22);
+		Fd own(epoll_create1(EPOLL_CLOEXEC));
+
+		check_served(own, 1);
+		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, target, &mod) == 0);
+		eventfd_write(target, 1);
+		EXPECT(epoll_wait(ep, got, 2, -1) == 1 && got[0].data.u64 == 22);
+		return 0;
+	}) == 0);
+	EXPECT(epoll_wait(ep, got, 2, 0) == 1 && got[0].data.u64 == 22);
+	return 0;
+}
+
+// For exec: an instance with one edge, at a number that stays open
+static int exec(const Arguments &arguments)
+{
+	const int ep = epoll_create1(0);
+	const int target = eventfd(1, 0);
+	epoll_event e = ev(EPOLLIN | EPOLLET, 31);
+	std::vector<std::string> argv = { program_invocation_name, arguments.at(0), std::to_string(ep) };
+	std::vector<char *> args;
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	for (auto &s : argv)
+		args.push_back(s.data());
+	args.push_back(nullptr);
+	execv("/proc/self/exe", args.data());
+	return 1;
+}
+
+static int after_exec_wait(const Arguments &arguments)
+{
+	const int ep = std::stoi(arguments.at(0));
+	epoll_event got[2];
+
+	EXPECT(epoll_wait(ep, got, 2, 0) == 1 && got[0].data.u64 == 31);
+	EXPECT(epoll_wait(ep, got, 2, 0) == 0);
+	check_served(ep, 32);
+	printf("%s\n", link_of(ep).c_str());
+	return 0;
+}
+
+static int after_exec_pwait2(const Arguments &arguments)
+{
+	const int ep = std::stoi(arguments.at(0));
+	const timespec ns = { 0, 1 };
+	epoll_event got[2];
+	sigset_t none;
+
+	sigemptyset(&none);
+	EXPECT(epoll_pwait2(ep, got, 2, &ns, &none) == 1 && got[0].data.u64 == 31);
+	return 0;
+}
+
+static int after_exec_ctl(const Arguments &arguments)
+{
+	const int ep = std::stoi(arguments.at(0));
+	Fd other = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN, 33), got[4];
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, other, &e) == 0);
+	EXPECT(result_of([&] { return epoll_ctl(ep, EPOLL_CTL_ADD, other, &e); }) == failed(EEXIST));
+	EXPECT(epoll_pwait(ep, got, 4, 0, nullptr) == 2);
+	return 0;
+}
+
+static void send_fd(int socket, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = {};
+	iovec iov = { &byte, 1 };
+	msghdr msg = {};
+
+	msg.msg_iov = &iov;
+	msg.msg_iovlen = 1;
+	msg.msg_control = control;
+	msg.msg_controllen = sizeof(control);
+	cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	EXPECT(sendmsg(socket, &msg, 0) == 1);
+}
+
+static int receive_fd(int socket)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	iovec iov = { &byte, 1 };
+	msghdr msg = {};
+	int fd;
+
+	msg.msg_iov = &iov;
+	msg.msg_iovlen = 1;
+	msg.msg_control = control;
+	msg.msg_controllen = sizeof(control);
+	EXPECT(recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) == 1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+// A process that created nothing gets one of each kind over a socket.
+static int rights(const Arguments &)
+{
+	int s[2];
+
+	EXPECT(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s));
+	EXPECT(in_child([&] {
+		Fd target = eventfd_with(1), ep(epoll_create1(0)), native = native_epoll();
+		epoll_event e = ev(EPOLLIN, 41);
+
+		EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+		e.data.u64 = 42;
+		EXPECT(epoll_ctl(native, EPOLL_CTL_ADD, target, &e) == 0);
+		send_fd(s[0], native);
+		send_fd(s[0], ep);
+		send_fd(s[0], target); /* which keeps it open */
+		return 0;
+	}) == 0);
+	Fd native(receive_fd(s[1])), ep(receive_fd(s[1])), target(receive_fd(s[1]));
+	epoll_event got[2];
+
+	EXPECT(epoll_wait(native, got, 2, 0) == 1 && got[0].data.u64 == 42);
+	EXPECT(epoll_wait(ep, got, 2, 0) == 1 && got[0].data.u64 == 41);
+	EXPECT(epoll_wait(native, got, 2, 0) == 1 && got[0].data.u64 == 42);
+	check_served(Fd(epoll_create1(0)), 43);
+	printf("%s\n", link_of(ep).c_str());
+	return 0;
+}
+
+static int uring(const Arguments &)
+{
+	io_uring_params p = {};
+	const Result shown = result_of([&] { return syscall(SYS_io_uring_setup, 0, &p); });
+	const long raw = sys4(SYS_io_uring_setup, 0, reinterpret_cast<long>(&p), 0, 0);
+
+	puts(shown == failed(ENOSYS) ? "ENOSYS" : shown == failed(int(-raw)) ? "kernel's" : "wrong");
+	return 0;
+}
+
+// Everything else goes through syscall() as it was.
+static int passed_on(const Arguments &)
+{
+	char name[] = "/tmp/program.XXXXXX";
+	Fd file(mkstemp(name));
+
+	unlink(name);
+	EXPECT(!ftruncate(file, 3 * 4096));
+	EXPECT(syscall(SYS_getpid) == getpid());
+	EXPECT(result_of([] { return syscall(SYS_close, -1); }) == failed(EBADF));
+	EXPECT(result_of([] { return syscall(100000, 1, 2, 3, 4, 5, 6); }) == failed(ENOSYS));
+	/* All six arguments, and an address for a result */
+	EXPECT(pwrite(file, "x", 1, 2 * 4096) == 1);
+	const long p = syscall(SYS_mmap, nullptr, 4096, PROT_READ, MAP_PRIVATE, int(file), 2 * 4096);
+	EXPECT(p != -1);
+	EXPECT(*reinterpret_cast<char *>(p) == 'x');
+	errno = 7;
+	EXPECT(syscall(SYS_gettid) > 0 && errno == 7);
+	EXPECT(syscall(SYS_lseek, int(file), 1L << 40, SEEK_SET) == 1L << 40);
+	return 0;
+}
+
+static int cancel(const Arguments &)
+{
+	static int ep;
+	static std::atomic<bool> started;
+	void *(*const ways[])(void *) = {
+		[](void *) -> void * {
+			epoll_event got[1];
+			started = true;
+			for (;;)
+				epoll_wait(ep, got, 1, -1);
+		},
+		[](void *) -> void * {
+			epoll_event got[1];
+			started = true;
+			for (;;)
+				epoll_wait(ep, got, 1, 0);
+		},
+		[](void *) -> void * {
+			epoll_event got[1];
+			sigset_t none;
+			sigemptyset(&none);
+			started = true;
+			for (;;)
+				epoll_pwait(ep, got, 1, -1, &none);
+		},
+		[](void *) -> void * {
+			epoll_event got[1];
+			started = true;
+			for (;;)
+				epoll_pwait2(ep, got, 1, nullptr, nullptr);
+		},
+	};
+
+	for (int fd : { epoll_create1(0), native_epoll().release() })
+		for (auto way : ways) {
+			pthread_t thread;
+			void *result;
+
+			ep = fd;
+			started = false;
+			EXPECT(!pthread_create(&thread, nullptr, way, nullptr));
+			while (!started)
+				sched_yield();
+			usleep(20'000);
+			EXPECT(!pthread_cancel(thread));
+			EXPECT(!pthread_join(thread, &result));
+			EXPECT(result == PTHREAD_CANCELED);
+		}
+	return 0;
+}
+
+static int threads(const Arguments &)
+{
+	std::vector<std::thread> all;
+
+	for (int i = 0; i < 8; i++)
+		all.emplace_back([] {
+			for (int n = 0; n < 50; n++) {
+				Fd ep(epoll_create1(EPOLL_CLOEXEC));
+
+				check_served(ep, 1);
+				check_served(native_epoll(), 2);
+			}
+		});
+	for (auto &t : all)
+		t.join();
+	return 0;
+}
+
+// For counting: 2 creates, 3 ctls, 4 waits with 3 events; what failed for the
+// program's own fault counts for nobody.
+static int countable(const Arguments &arguments)
+{
+	Fd a(epoll_create1(EPOLL_CLOEXEC)), b(epoll_create(1)), one = eventfd_with(1), two = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN), got[4];
+
+	EXPECT(epoll_ctl(a, EPOLL_CTL_ADD, one, &e) == 0);
+	EXPECT(epoll_ctl(a, EPOLL_CTL_ADD, two, &e) == 0);
+	EXPECT(epoll_wait(a, got, 4, -1) == 2);
+	EXPECT(epoll_ctl(a, EPOLL_CTL_DEL, two, nullptr) == 0);
+	EXPECT(epoll_wait(a, got, 4, -1) == 1);
+	EXPECT(epoll_wait(b, got, 4, 0) == 0);
+	EXPECT(syscall(SYS_epoll_wait, int(b), got, 4, 0) == 0);
+	EXPECT(epoll_wait(-1, got, 4, 0) == -1);
+	EXPECT(epoll_create1(1) == -1);
+	if (arguments.empty())
+		return 0;
+	if (arguments[0] == "native") {
+		check_served(native_epoll(), 1);
+	} else if (arguments[0] == "fork") {
+		const pid_t child = fork();
+
+		if (!child) {
+			check_served(a, 1);
+			exit(0);
+		}
+		EXPECT(child > 0);
+		siginfo_t info;
+		EXPECT(!waitid(P_PID, id_t(child), &info, WEXITED));
+	} else if (arguments[0] == "stderr") {
+		/* A daemon's fd 2 */
+		EXPECT(dup2(open(arguments.at(1).c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), 2) == 2);
+	} else if (arguments[0] == "closed") {
+		close(2);
+	}
+	return 0;
+}
+
+static int create(const Arguments &)
+{
+	for (int i = 0; i < 3; i++) {
+		const int ep = epoll_create1(EPOLL_CLOEXEC);
+
+		puts(ep >= 0 ? link_of(ep).c_str() : strerrorname_np(errno));
+		if (ep >= 0)
+			check_served(ep, 1);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const std::map<std::string, int (*)(const Arguments &)> cases = {
+		{ "kinds", kinds },
+		{ "early", early },
+		{ "forms", forms },
+		{ "errors", errors },
+		{ "native", native },
+		{ "numbers", numbers },
+		{ "lowest", lowest },
+		{ "forking", forking },
+		{ "exec", exec },
+		{ "after_exec_wait", after_exec_wait },
+		{ "after_exec_pwait2", after_exec_pwait2 },
+		{ "after_exec_ctl", after_exec_ctl },
+		{ "rights", rights },
+		{ "uring", uring },
+		{ "passed_on", passed_on },
+		{ "cancel", cancel },
+		{ "threads", threads },
+		{ "countable", countable },
+		{ "create", create },
+	};
+
+	if (argc < 2 || !cases.count(argv[1])) {
+		fprintf(stderr, "usage: program CASE [ARGUMENT...]\n");
+		return 2;
+	}
+	return cases.at(argv[1])(Arguments(argv + 2, argv + argc));
+}

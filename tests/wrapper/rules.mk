@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+# The libraries' own tests; read by tests/Makefile.
+#
+#   wrapper		with the libraries as they are
+#   wrapper-asan	libraries and tests under ASan and UBSan
+#   wrapper-program	what the preload library is tried on (by both)
+
+PROGRAMS += wrapper wrapper-asan wrapper-program
+
+W_BUILD	:= $(TOP)/build/userspace
+W_LIBS	:= $(W_BUILD)/libmyepoll++.a $(W_BUILD)/libmyepoll.a
+W_FLAGS	:= -I$(TOP) -I$(TOP)/userspace/include
+W_SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+W_TESTS	:= $(patsubst $(HERE)%.cpp,%,$(filter-out %/program.cpp,$(wildcard $(HERE)wrapper/*.cpp)))
+W_ASAN	:= $(OBJ)/wrapper-asan
+
+wrapper wrapper-asan: %: $(OUT)/% $(OUT)/wrapper-program
+wrapper-program: $(OUT)/wrapper-program
+.PHONY: wrapper wrapper-asan wrapper-program w-userspace
+
+# What the libraries consist of is known to their own Makefile.
+w-userspace:
+	$(MAKE) -C $(TOP)/userspace
+$(W_LIBS): w-userspace ;
+
+$(OBJ)/wrapper/%.o: TEST_CXXFLAGS += $(W_FLAGS)
+
+$(OUT)/wrapper: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS)
+	$(CXX) -pthread $(LDFLAGS) -o $@ $^
+
+$(OUT)/wrapper-program: $(OBJ)/wrapper/program.o $(OBJ)/wrapper/util.o $(OUT)/libwrapper-early.so
+	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -o $@ $^
+
+$(OUT)/libwrapper-early.so: $(HERE)wrapper/early.c
+	@mkdir -p $(@D)
+	$(CC) -Wall -Wextra -Werror -O1 -g -fPIC -shared -Wl,-soname,$(@F) -o $@ $<
+
+$(W_ASAN)/%.o: $(HERE)%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
+$(W_ASAN)/poller.o: $(TOP)/userspace/src/poller.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
+$(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fexceptions -MMD -MP $(W_SAN) $(CFLAGS) -c -o $@ $<
+
+$(OUT)/wrapper-asan: $(addprefix $(W_ASAN)/,$(addsuffix .o,catch_main $(W_TESTS) poller myepoll))
+	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
+
+-include $(wildcard $(W_ASAN)/*.d $(W_ASAN)/*/*.d)
