@@ -78,16 +78,17 @@
  * The ready list
  * --------------
  *
- * item->ready_link is linked on ep->ready, or on one of the two lists of a scan
- * (struct myep_scan, on the stack of who holds ep->mtx), or on nothing. A scan
- * steals ep->ready, so that ep->ready collects what arrives meanwhile, takes
- * items off one after the other, and at the end joins [rest][arrivals][level-
- * triggered ones delivered]. All links change under ep->wq.lock, whichever list
- * they are on, so an item can leave at any time.
+ * item->ready_link is linked on ep->ready, or on a list on the stack of who scans
+ * and so holds ep->mtx, or on nothing. All links change under ep->wq.lock,
+ * whichever list they are on, so an item can leave at any time. A scan takes
+ * items off the head, polls them, and puts level-triggered ones that it has
+ * delivered back to the tail, behind what has arrived meanwhile:
+ * [rest][arrivals][delivered]. One that takes several batches sets the rest
+ * aside first, so as not to meet the arrivals.
  *
  *   idle	ready_link empty, !busy
- *   queued	ready_link linked, !busy: by myep_wake(), ADD, MOD, the end of a scan
- *   busy	taken by a scan, which polls its file without a lock. A wakeup
+ *   queued	ready_link linked, !busy: by myep_wake(), ADD, MOD, or a scan
+ *   busy	taken by a scan, which polls its file without ep->wq.lock. A wakeup
  *		queues it again on ep->ready, so no edge is lost.
  *
  * ep->pending is !(ep->ready is empty and no scan is under way), as one word:
@@ -278,18 +279,6 @@ struct myep_item {
 	struct rb_node node;
 	struct wakeup_source __rcu *ws;
 	struct myep_hook first;
-};
-
-/**
- * struct myep_scan - one pass over the ready list, on the stack
- * @todo:	what was ready when it began, and has not been taken yet
- * @again:	delivered level-triggered items, to be looked at by the next scan
- * @dead:	items removed while they were busy
- */
-struct myep_scan {
-	struct list_head todo;
-	struct list_head again;
-	struct list_head dead;
 };
 
 /* main.c */

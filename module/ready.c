@@ -200,36 +200,24 @@ out:
 	return consumed;
 }
 
-/* Take over the ready list. Under ep->mtx; returns with ep->wq.lock held. */
-static void scan_start(struct myep *ep, struct myep_scan *scan)
-	__acquires(&ep->wq.lock)
+/*
+ * Take an item off @list, to poll it: with a reference to its file, and busy.
+ * Under ep->wq.lock, which has to be dropped for ->poll.
+ *
+ * Return: NULL at the end of the list.
+ */
+static struct myep_item *take(struct myep *ep, struct list_head *list)
 {
 	lockdep_assert_held(&ep->mtx);
-
-	INIT_LIST_HEAD(&scan->todo);
-	INIT_LIST_HEAD(&scan->again);
-	INIT_LIST_HEAD(&scan->dead);
-
-	spin_lock_irq(&ep->wq.lock);
-	list_splice_init(&ep->ready, &scan->todo);
-}
-
-/*
- * Take an item off the scan, with a reference to its file, or NULL at its end.
- * Under ep->wq.lock, which has to be dropped to poll the file; what is taken is
- * then given back under it.
- */
-static struct myep_item *scan_take(struct myep *ep, struct myep_scan *scan)
-{
 	lockdep_assert_held(&ep->wq.lock);
 
-	while (!list_empty(&scan->todo)) {
-		struct myep_item *item = list_first_entry(&scan->todo,
+	while (!list_empty(list)) {
+		struct myep_item *item = list_first_entry(list,
 							  struct myep_item,
 							  ready_link);
 
 		list_del_init(&item->ready_link);
-		/* It is linked, so this is a file still: "Removal" in myepoll.h. */
+		/* It was linked, so this is a file still: "Removal" in myepoll.h. */
 		if (likely(myep_file_tryget(item->file))) {
 			item->busy = true;
 			return item;
@@ -240,40 +228,33 @@ static struct myep_item *scan_take(struct myep *ep, struct myep_scan *scan)
 }
 
 /*
- * Give back an item that has been polled. Under ep->wq.lock.
+ * Give back an item that was taken. Under ep->wq.lock.
  *
- * Return: false if it has been removed meanwhile.
+ * Return: false if it has been removed meanwhile, and is gone now.
  */
-static bool scan_give_back(struct myep_scan *scan, struct myep_item *item)
+static bool give_back(struct myep_item *item)
 {
+	lockdep_assert_held(&item->ep->wq.lock);
+
 	item->busy = false;
 	if (likely(!item->dead))
 		return true;
-	list_add(&item->ep_link, &scan->dead);
+	myep_item_free(item);
 	return false;
 }
 
 /*
- * Put the rest back and pass the turn on: the next waiter finds the level-
- * triggered items again, and so on. Drops ep->wq.lock.
+ * The end of a scan: everything is back on the ready list. Pass the turn on, so
+ * that the next waiter finds the level-triggered items again, and so on. Under
+ * ep->wq.lock.
  */
-static void scan_end(struct myep *ep, struct myep_scan *scan)
-	__releases(&ep->wq.lock)
+static void scan_done(struct myep *ep)
 {
-	struct myep_item *item, *next;
-	bool pending;
+	bool pending = !list_empty(&ep->ready);
 
-	list_splice(&scan->todo, &ep->ready);
-	list_splice_tail(&scan->again, &ep->ready);
-
-	pending = !list_empty(&ep->ready);
 	WRITE_ONCE(ep->pending, pending);
 	if (pending && has_waiters(ep))
 		wake_up_locked(&ep->wq);
-	spin_unlock_irq(&ep->wq.lock);
-
-	list_for_each_entry_safe(item, next, &scan->dead, ep_link)
-		myep_item_free(item);
 }
 
 /**
@@ -322,8 +303,8 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 {
 	struct myep *ep = myep_of(file);
 	struct myep_item *item;
-	struct myep_scan scan;
 	__poll_t revents = 0;
+	LIST_HEAD(todo);
 	poll_table none;
 
 	poll_wait(file, &ep->poll_wait, pt);
@@ -339,49 +320,86 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	init_poll_funcptr(&none, NULL);
 
 	mutex_lock_nested(&ep->mtx, depth);
-	scan_start(ep, &scan);
-	while (!revents && (item = scan_take(ep, &scan))) {
+	spin_lock_irq(&ep->wq.lock);
+	/* What arrives from here on is not waited for. */
+	list_splice_init(&ep->ready, &todo);
+	while (!revents && (item = take(ep, &todo))) {
 		spin_unlock_irq(&ep->wq.lock);
 		revents = poll_taken(item, &none, depth + 1);
 		spin_lock_irq(&ep->wq.lock);
 
-		if (!scan_give_back(&scan, item))
+		if (!give_back(item))
 			revents = 0;
 		else if (revents)
-			list_move(&item->ready_link, &scan.todo);
+			list_move(&item->ready_link, &todo);
 		else if (list_empty(&item->ready_link))
 			myep_ws_relax(item);
 	}
-	scan_end(ep, &scan);
+	list_splice(&todo, &ep->ready);
+	scan_done(ep);
+	spin_unlock_irq(&ep->wq.lock);
 	mutex_unlock(&ep->mtx);
 
 	return revents ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
-/* struct batch - items polled together, delivered together */
+/**
+ * struct batch - items polled together, delivered together
+ * @n:		how many
+ * @ready:	how many of them have events
+ * @item:	the items, in the order of the ready list
+ * @revents:	what their files answered
+ */
 struct batch {
+	int n;
+	int ready;
 	struct myep_item *item[BATCH];
 	__poll_t revents[BATCH];
 };
 
+/* Under ep->wq.lock. */
+static void batch_take(struct batch *b, struct myep *ep, struct list_head *list,
+		       int want)
+{
+	int n = 0;
+
+	do {
+		b->item[n] = take(ep, list);
+	} while (b->item[n] && ++n < want && !list_empty(list));
+	b->n = n;
+}
+
+/* Under ep->mtx alone. */
+static void batch_poll(struct batch *b)
+{
+	poll_table pt;
+	int i;
+
+	init_poll_funcptr(&pt, NULL);
+	b->ready = 0;
+	for (i = 0; i < b->n; i++) {
+		b->revents[i] = poll_taken(b->item[i], &pt, 1);
+		b->ready += !!b->revents[i];
+	}
+}
+
 /*
- * Write the events of a batch to the caller's buffer.
+ * Write the events to the caller's buffer. Under ep->mtx.
  *
  * Return: how many were written; fewer than there are if the buffer faults.
  */
-static int batch_put(const struct batch *b, int n,
-		     struct epoll_event __user *events, int ready)
+static int batch_put(const struct batch *b, struct epoll_event __user *events)
 {
 	int i, put = 0;
 
-	if (!ready || !user_write_access_begin(events, ready * sizeof(*events)))
+	if (!b->ready ||
+	    !user_write_access_begin(events, b->ready * sizeof(*events)))
 		return 0;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < b->n; i++) {
 		if (!b->revents[i])
 			continue;
-		unsafe_put_user(b->revents[i],
-				&events[put].events, fault);
+		unsafe_put_user(b->revents[i], &events[put].events, fault);
 		unsafe_put_user(b->item[i]->data, &events[put].data, fault);
 		put++;
 	}
@@ -391,39 +409,53 @@ fault:
 }
 
 /*
- * Give a batch back, of which the first @put events have been delivered. Under
- * ep->wq.lock.
+ * Give a delivered item back: one-shot is disarmed, level-triggered goes to the
+ * tail of @again, unless a wakeup has queued it already. Under ep->wq.lock.
  */
-static void batch_done(struct myep_scan *scan, const struct batch *b, int n,
-		       int put)
+static void delivered(struct myep_item *item, struct list_head *again)
 {
-	LIST_HEAD(undelivered);
+	if (!give_back(item))
+		return;
+
+	if (item->events & EPOLLONESHOT)
+		item->events &= MYEP_PRIVATE_BITS;
+	else if (!(item->events & EPOLLET) && list_empty(&item->ready_link))
+		list_add_tail(&item->ready_link, again);
+
+	if (list_empty(&item->ready_link))
+		myep_ws_relax(item);
+}
+
+/*
+ * Give the batch back, its first @put events delivered. Under ep->wq.lock. With
+ * an event undelivered it is the last batch, and @again is the ready list.
+ */
+static void batch_give_back(struct batch *b, int put, struct list_head *again)
+{
+	int undelivered = b->ready - put;
 	int i;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < b->n; i++) {
 		struct myep_item *item = b->item[i];
-		bool alive = scan_give_back(scan, item);
-
-		if (b->revents[i] && --put < 0) {
-			/* Keeps its place. Off the arrivals, if it is there too. */
-			if (alive)
-				list_move_tail(&item->ready_link, &undelivered);
-			continue;
-		}
-		if (!alive)
-			continue;
 
 		if (b->revents[i]) {
-			if (item->events & EPOLLONESHOT)
-				item->events &= MYEP_PRIVATE_BITS;
-			else if (!(item->events & EPOLLET) &&
-				 list_empty(&item->ready_link))
-				list_add_tail(&item->ready_link, &scan->again);
-		}
-		if (list_empty(&item->ready_link))
+			if (--put < 0)
+				break;
+			delivered(item, again);
+		} else if (give_back(item) && list_empty(&item->ready_link)) {
 			myep_ws_relax(item);
+		}
 	}
-	list_splice(&undelivered, &scan->todo);
+	if (likely(!undelivered))
+		return;
+
+	/* The buffer faulted. What is left keeps its place, at the head. */
+	while (b->n-- > i) {
+		struct myep_item *item = b->item[b->n];
+
+		if (give_back(item) && b->revents[b->n])
+			list_move(&item->ready_link, again);
+	}
 }
 
 /**
@@ -439,47 +471,46 @@ static void batch_done(struct myep_scan *scan, const struct batch *b, int n,
  */
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 {
-	struct myep_scan scan;
 	struct batch batch __uninitialized;
-	poll_table pt;
-	int done = 0, err = 0;
+	LIST_HEAD(todo);
+	LIST_HEAD(again);
+	int done = 0;
+	int put;
 
 	/* Busy descriptors shall not keep a killed thread here. */
 	if (fatal_signal_pending(current))
 		return -EINTR;
 
-	init_poll_funcptr(&pt, NULL);
-
 	mutex_lock(&ep->mtx);
-	scan_start(ep, &scan);
-	do {
-		int want = min(max - done, BATCH);
-		int i, n = 0, ready = 0, put;
+	spin_lock_irq(&ep->wq.lock);
+	batch_take(&batch, ep, &ep->ready, min(max, BATCH));
+	/*
+	 * If there will be another batch, the rest is set aside: what this one
+	 * delivers shall not be met again, should it be woken meanwhile.
+	 */
+	if (max > BATCH)
+		list_splice_init(&ep->ready, &todo);
 
-		while (n < want) {
-			batch.item[n] = scan_take(ep, &scan);
-			if (!batch.item[n])
-				break;
-			n++;
-		}
+	for (;;) {
 		spin_unlock_irq(&ep->wq.lock);
-
-		for (i = 0; i < n; i++) {
-			batch.revents[i] = poll_taken(batch.item[i], &pt, 1);
-			ready += !!batch.revents[i];
-		}
-		put = batch_put(&batch, n, events + done, ready);
-
+		batch_poll(&batch);
+		put = batch_put(&batch, events + done);
 		spin_lock_irq(&ep->wq.lock);
-		batch_done(&scan, &batch, n, put);
+
 		done += put;
-		if (put < ready) {
-			err = -EFAULT;
+		if (put < batch.ready || done == max || list_empty(&todo))
 			break;
-		}
-	} while (done < max && !list_empty(&scan.todo));
-	scan_end(ep, &scan);
+
+		batch_give_back(&batch, put, &again);
+		batch_take(&batch, ep, &todo, min(max - done, BATCH));
+	}
+	/* The rest, what has arrived, what was delivered and may be ready still. */
+	list_splice(&todo, &ep->ready);
+	list_splice_tail(&again, &ep->ready);
+	batch_give_back(&batch, put, &ep->ready);
+	scan_done(ep);
+	spin_unlock_irq(&ep->wq.lock);
 	mutex_unlock(&ep->mtx);
 
-	return done ?: err;
+	return done ?: put < batch.ready ? -EFAULT : 0;
 }
