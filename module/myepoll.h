@@ -82,9 +82,9 @@
  * and so holds ep->mtx, or on nothing. All links change under ep->wq.lock,
  * whichever list they are on, so an item can leave at any time. A scan takes
  * items off the head, polls them, and puts level-triggered ones that it has
- * delivered back to the tail, behind what has arrived meanwhile:
- * [rest][arrivals][delivered]. One that takes several batches sets the rest
- * aside first, so as not to meet the arrivals.
+ * delivered back to the tail. The rest is set aside meanwhile, so that ep->ready
+ * collects what arrives and the scan does not meet it; at the end the list is
+ * [rest][arrivals][delivered].
  *
  *   idle	ready_link empty, !busy
  *   queued	ready_link linked, !busy: by myep_wake(), ADD, MOD, or a scan

@@ -485,11 +485,10 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 	spin_lock_irq(&ep->wq.lock);
 	batch_take(&batch, ep, &ep->ready, min(max, BATCH));
 	/*
-	 * If there will be another batch, the rest is set aside: what this one
-	 * delivers shall not be met again, should it be woken meanwhile.
+	 * Set the rest aside for another batch: what this one delivers shall not
+	 * be met again, should it be woken meanwhile.
 	 */
-	if (max > BATCH)
-		list_splice_init(&ep->ready, &todo);
+	list_splice_init(&ep->ready, &todo);
 
 	for (;;) {
 		spin_unlock_irq(&ep->wq.lock);
