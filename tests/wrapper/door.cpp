@@ -185,12 +185,12 @@ CHILD(inherited_ctl)
 
 CHILD(inherited_foreign)
 {
-	Fd native = native_epoll();
+	Fd native = native_epoll(), target = eventfd_with(0);
 	epoll_event e = ev(EPOLLIN), got[1];
 
 	EXPECT(result_of([&] { return myepoll_wait(native, got, 1, -1); }) == failed(EINVAL));
-	EXPECT(result_of([&] { return myepoll_ctl(native, EPOLL_CTL_ADD, 0, &e); }) == failed(EINVAL));
-	EXPECT(result_of([&] { return myepoll_ctl(-1, EPOLL_CTL_ADD, 0, nullptr); }) == failed(EFAULT));
+	EXPECT(result_of([&] { return myepoll_ctl(native, EPOLL_CTL_ADD, target, &e); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_ctl(-1, EPOLL_CTL_ADD, target, nullptr); }) == failed(EFAULT));
 	EXPECT(result_of([&] { return myepoll_wait(-1, got, 1, 0); }) == failed(EBADF));
 	print_door();
 	return 0;

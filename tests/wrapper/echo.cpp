@@ -37,7 +37,7 @@ public:
 		fcntl(r, F_SETFL, 0);
 		out_ = fdopen(r.release(), "r");
 		unsigned port = 0;
-		REQUIRE(fscanf(out_, "echo-server: port %u\n", &port) == 1);
+		REQUIRE(fscanf(out_, "echo-server: port %u", &port) == 1);
 		port_ = static_cast<std::uint16_t>(port);
 	}
 	~Server()
@@ -66,7 +66,7 @@ public:
 		int status = -1;
 
 		kill(pid_, SIGTERM);
-		CHECK(fscanf(out_, "echo-server: %lu connections\n", &served) == 1);
+		CHECK(fscanf(out_, " echo-server: %lu connections", &served) == 1);
 		waitpid(pid_, &status, 0);
 		pid_ = 0;
 		CHECK(status == 0);

@@ -559,7 +559,7 @@ static int countable(const Arguments &arguments)
 		const pid_t child = fork();
 
 		if (!child) {
-			check_served(a, 1);
+			check_served(b, 1);
 			exit(0);
 		}
 		EXPECT(child > 0);
