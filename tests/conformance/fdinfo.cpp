@@ -64,7 +64,7 @@ TEST_CASE_METHOD(Case, "fdinfo: a line to the letter", "[1.7][fdinfo]")
 	CHECK(lines_of(fdinfo(ep.fd())).at(4) == expected);
 }
 
-TEST_CASE_METHOD(Case, "fdinfo: every watch, numbers in order for one file", "[1.7][fdinfo]")
+TEST_CASE_METHOD(Case, "fdinfo: the watches of one file by number; on a [myepoll] instance by time of ADD", "[1.7][fdinfo]")
 {
 	Fd target = event_fd();
 	std::vector<Fd> again;
@@ -78,7 +78,8 @@ TEST_CASE_METHOD(Case, "fdinfo: every watch, numbers in order for one file", "[1
 	}
 	for (const Watch &watch : watches(ep.fd()))
 		shown.push_back(watch.fd);
-	std::sort(added.begin(), added.end());
+	if (be().native())
+		std::sort(added.begin(), added.end());
 	CHECK(shown == added);
 }
 

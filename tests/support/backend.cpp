@@ -209,11 +209,6 @@ std::string Backend::link_text() const
 	return native() ? "anon_inode:[eventpoll]" : "anon_inode:[myepoll]";
 }
 
-std::string Backend::wakeup_name() const
-{
-	return native() ? "eventpoll" : "myepoll";
-}
-
 std::string Backend::max_user_watches() const
 {
 	return native() ? "/proc/sys/fs/epoll/max_user_watches" :

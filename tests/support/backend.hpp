@@ -50,9 +50,8 @@ public:
 	// has no ->fadvise, no matching ioctl, and is no FIFO.
 	int not_an_instance() const;
 
-	// The instance, as /proc/PID/fd and the wakeup source call it
+	// The instance, as /proc/PID/fd calls it
 	std::string link_text() const;
-	std::string wakeup_name() const;
 
 	// The file with the limit on watches per user
 	std::string max_user_watches() const;

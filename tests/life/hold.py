@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What tests/life does with the module: one job, named on the command line.
+
+A job that holds something says "ready" and holds it until its input ends. The
+exit status is 0 if all was as it should be.
+"""
+
+import ctypes
+import fcntl
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+SYS_FADVISE64 = 221  # x86-64
+CREATE = 0x4008E700  # the numbers and layouts of uapi/myepoll.h
+CTL = 0x4018E701
+WAIT = 0x4020E702
+FEATURES = 0x8008E703
+FAST_WAIT = 0x6D790002
+ADD, DEL = 1, 2
+EVENT_SIZE = 12
+
+
+def ioctl(fd, number, *fields):
+    """ioctl with a struct, whose call answers with a number"""
+    return fcntl.ioctl(fd, number, bytearray(struct.pack(*fields)))
+
+
+def create():
+    with open("/dev/myepoll", "rb", buffering=0) as device:
+        return ioctl(device, CREATE, "II", 0o2000000, 0)
+
+
+def ctl(ep, op, fd, events=select.EPOLLIN):
+    ioctl(ep, CTL, "iiIIQ", op, fd, events & 0xFFFFFFFF, 0, fd)
+
+
+def wait(ep, timeout_ns=0, most=16):
+    room = ctypes.create_string_buffer(EVENT_SIZE * most)
+    n = ioctl(ep, WAIT, "QqQiI", ctypes.addressof(room), timeout_ns, 0, most, 0)
+    return [struct.unpack_from("=IQ", room, i * EVENT_SIZE)[1] for i in range(n)]
+
+
+def eventfd(count=0):
+    return os.eventfd(count, os.EFD_NONBLOCK) if hasattr(os, "eventfd") else libc.eventfd(count, 0o4000)
+
+
+def put(fd):
+    os.write(fd, struct.pack("Q", 1))
+
+
+def hold():
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+def use():
+    ep = create()
+    fd = eventfd()
+    ctl(ep, ADD, fd)
+    assert wait(ep) == []
+    put(fd)
+    assert wait(ep) == [fd]
+    ctl(ep, DEL, fd)
+    assert wait(ep) == []
+    ctl(ep, ADD, fd)
+    os.close(fd)  # the close hook
+    assert wait(ep) == []
+    assert "tfd" not in open(f"/proc/self/fdinfo/{ep}").read()
+    os.close(ep)
+
+
+def churn():
+    instances = [create() for _ in range(20)]
+    for _ in range(20):
+        fds = [eventfd(1) for _ in range(20)]
+        for ep in instances:
+            for fd in fds:
+                ctl(ep, ADD, fd)
+            assert len(wait(ep, most=64)) == 20
+        for fd in fds:
+            os.close(fd)
+    for outer, inner in zip(instances[:4], instances[1:4]):
+        ctl(outer, ADD, inner)
+    fds = [eventfd() for _ in range(50)]
+    for ep in instances:
+        for fd in fds:
+            ctl(ep, ADD, fd)
+    # The rest is for exit to close
+
+
+def instance():
+    ep = create()
+    fd = eventfd(1)
+    ctl(ep, ADD, fd)
+    hold()
+    assert wait(ep) == [fd]
+
+
+def device():
+    with open("/dev/myepoll", "rb", buffering=0):
+        hold()
+
+
+def waiter():
+    ep = create()
+    fd = eventfd()
+    ctl(ep, ADD, fd)
+    got = []
+    thread = threading.Thread(target=lambda: got.extend(wait(ep, -1)), daemon=True)
+    thread.start()
+    while not thread.native_id:
+        time.sleep(0.001)
+    while not open(f"/proc/self/task/{thread.native_id}/syscall").read().startswith("16 "):
+        time.sleep(0.001)
+    hold()
+    put(fd)
+    thread.join(20)
+    assert got == [fd]
+
+
+def files():
+    ep = create()
+    fds = [eventfd() for _ in range(10)]
+    pipes = [os.pipe() for _ in range(10)]
+    pairs = [socket.socketpair() for _ in range(10)]
+    native = select.epoll()
+    watched = fds + [r for r, _ in pipes] + [a.fileno() for a, _ in pairs]
+    for fd in watched:
+        ctl(ep, ADD, fd)
+        native.register(fd, select.EPOLLIN)
+    os.close(ep)
+    hold()  # the module goes meanwhile
+    assert native.poll(0) == []
+    for fd in fds:
+        put(fd)
+    for r, w in pipes:
+        os.write(w, b"x")
+    for a, b in pairs:
+        b.send(b"x")
+    assert sorted(fd for fd, _ in native.poll(0)) == sorted(watched)
+    for fd in fds:
+        os.read(fd, 8)
+        os.close(fd)
+    for r, w in pipes:
+        os.read(r, 1)
+        os.close(r)
+        os.close(w)
+    for a, b in pairs:
+        a.recv(1)
+        a.close()
+        b.close()
+    assert native.poll(0) == []
+
+
+def closes():
+    """Until killed: opens, watches with the module if it is there, closes."""
+    while True:
+        fds = [eventfd() for _ in range(50)]
+        try:
+            ep = create()
+            for fd in fds:
+                ctl(ep, ADD, fd)
+            os.close(ep)
+        except OSError:
+            pass  # not loaded, or just on its way
+        for fd in fds:
+            os.close(fd)
+        time.sleep(0.05)  # rmmod needs a moment at which nothing is open
+
+
+def features(fd):
+    return struct.unpack("Q", fcntl.ioctl(fd, FEATURES, bytes(8)))[0]
+
+
+def fast_wait(ep):
+    room = ctypes.create_string_buffer(EVENT_SIZE)
+    r = libc.syscall(SYS_FADVISE64, ep, ctypes.c_void_p(ctypes.addressof(room)), ctypes.c_long(1), FAST_WAIT)
+    return -ctypes.get_errno() if r < 0 else r
+
+
+def fast_door_open():
+    ep = create()
+    assert features(ep) & 1
+    assert fast_wait(ep) == 0
+
+
+def fast_door_closed():
+    ep = create()
+    assert not features(ep) & 1
+    assert fast_wait(ep) == -22  # EINVAL
+
+
+def quota(limit):
+    ep = create()
+    for _ in range(int(limit)):
+        ctl(ep, ADD, eventfd())
+    try:
+        ctl(ep, ADD, eventfd())
+    except OSError as e:
+        assert e.errno == 28  # ENOSPC
+    else:
+        raise AssertionError("no limit")
+
+
+globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])
