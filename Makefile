@@ -94,7 +94,7 @@ test: built
 	@tests/run
 
 vm: module-$(KERNEL)
-	@scripts/vm --kernel $(KERNEL)
+	@scripts/vm --kernel $(KERNEL) || true # the shell's status is no error
 
 check: setup
 	@scripts/check
