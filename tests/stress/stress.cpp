@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "stress.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "backend.hpp"
+
+namespace {
+
+double seconds = 4;
+
+std::mutex what_lock;
+
+} // namespace
+
+std::chrono::milliseconds race_time()
+{
+	return milliseconds(static_cast<long>(seconds * 1000));
+}
+
+extern "C" int take_test_options(int *argc, char **argv);
+
+extern "C" int take_test_options(int *argc, char **argv)
+{
+	static const char option[] = "--seconds=";
+	int kept = 1;
+
+	if (const char *text = std::getenv("MYEPOLL_TEST_SECONDS"))
+		seconds = std::atof(text);
+	for (int i = 1; i < *argc; i++) {
+		if (!std::strncmp(argv[i], option, sizeof option - 1))
+			seconds = std::atof(argv[i] + sizeof option - 1);
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = nullptr;
+	*argc = kept;
+	return take_backend_option(argc, argv);
+}
+
+void Race::run(int threads, Body body)
+{
+	for (int i = 0; i < threads; i++)
+		threads_.emplace_back([this, body] {
+			std::mt19937 random(seed_++);
+			while (!over()) {
+				body(random);
+				rounds_++;
+			}
+		});
+}
+
+void Race::run_beside(int threads, Body body)
+{
+	for (int i = 0; i < threads; i++)
+		beside_.emplace_back([this, body] {
+			std::mt19937 random(seed_++);
+			while (!stop_)
+				body(random);
+		});
+}
+
+void Race::fail(const std::string &what)
+{
+	std::lock_guard guard(what_lock);
+	if (!failed_.exchange(true))
+		what_ = what;
+}
+
+std::string Race::join()
+{
+	for (auto &thread : threads_)
+		thread.join();
+	threads_.clear();
+	stop_ = true;
+	for (auto &thread : beside_)
+		thread.join();
+	beside_.clear();
+	return what_;
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+// No wake-up is lost, and "nothing is ready" is never said where something is.
+#include <cerrno>
+#include <csignal>
+#include <deque>
+
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "catch.hpp"
+#include "stress.hpp"
+
+namespace {
+
+// Reads the count of an eventfd; 0 where another thread was faster
+std::uint64_t try_take(int fd)
+{
+	std::uint64_t n;
+	return read(fd, &n, sizeof n) == sizeof n ? n : 0;
+}
+
+} // namespace
+
+TEST_CASE_METHOD(Case, "edge: what producers write, waiters find, all of it", "[ledger1][1.3]")
+{
+	// A waiter reads what it is told of, and only that. The sum at the end
+	// is short if an edge was lost: nobody would read that file again.
+	constexpr int files = 8;
+	std::deque<Fd> targets;
+	std::atomic<std::uint64_t> written{ 0 }, harvested{ 0 };
+	for (unsigned i = 0; i < files; i++) {
+		targets.push_back(event_fd());
+		REQUIRE(ep.add(targets[i], EPOLLIN | EPOLLET, i) == 0);
+	}
+	auto harvest = [&](int timeout, int max) {
+		int got = 0;
+		for (const Event &event : ep.wait(timeout, max)) {
+			harvested += try_take(targets[event.data]);
+			got++;
+		}
+		return got;
+	};
+
+	Race race;
+	race.run(2, [&](auto &random) {
+		put(targets[pick(random, files)]);
+		written++;
+		if (pick(random, 16) == 0)
+			std::this_thread::yield();
+	});
+	race.run_beside(3, [&](auto &random) { harvest(pick(random, 3), 1 + pick(random, 4)); });
+	CHECK(race.join() == "");
+	while (harvest(0, 8))
+		;
+	CHECK(written > 100);
+	CHECK(harvested == written);
+}
+
+TEST_CASE_METHOD(Case, "edge: one write, one harvest, with waiters asleep", "[ledger1][1.3]")
+{
+	// Ping and pong: each write must wake one of the sleepers, or the producer
+	// waits for its answer in vain.
+	Fd target = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	std::atomic<long> writes{ 0 }, harvests{ 0 };
+
+	Race race;
+	race.run(1, [&](auto &) {
+		put(target);
+		writes++;
+		if (!eventually([&] { return harvests >= writes; }, 20'000))
+			race.fail("a write that nobody harvested");
+	});
+	race.run_beside(3, [&](auto &) {
+		int n = ep.count(200, 1);
+		if (n < 0 || n > 1)
+			race.fail("wait: " + std::to_string(n));
+		if (n == 1)
+			harvests++;
+	});
+	CHECK(race.join() == "");
+	CHECK(harvests == writes);
+}
+
+TEST_CASE_METHOD(Case, "timeout 0: while a level stays ready, no wait returns 0", "[ledger7][1.4]")
+{
+	Fd target = event_fd(1), noise = event_fd();
+	std::atomic<long> zeros{ 0 };
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	REQUIRE(ep.add(noise, EPOLLIN | EPOLLET, 2) == 0);
+
+	Race race;
+	race.run(3, [&](auto &) {
+		if (ep.count(0, 2) == 0)
+			zeros++;
+	});
+	race.run(1, [&](auto &) { put(noise); });
+	CHECK(race.join() == "");
+	CHECK(race.rounds() > 1000);
+	if (be().never_a_false_zero())
+		CHECK(zeros == 0);
+}
+
+TEST_CASE_METHOD(Case, "timeout 0: nor with a buffer of one, nor while ctl changes other watches",
+		 "[ledger7][1.4]")
+{
+	Fd target = event_fd(1), other = event_fd(1);
+	std::atomic<long> zeros{ 0 };
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+
+	Race race;
+	race.run(2, [&](auto &) {
+		if (ep.count(0, 1) == 0)
+			zeros++;
+	});
+	race.run(1, [&](auto &random) {
+		ep.ctl(EPOLL_CTL_ADD + pick(random, 3), other, perhaps(random, EPOLLIN), 2);
+	});
+	race.run(1, [&](auto &) { ep.mod(target, EPOLLIN, 1); });
+	CHECK(race.join() == "");
+	if (be().never_a_false_zero())
+		CHECK(zeros == 0);
+}
+
+TEST_CASE_METHOD(Case, "a waiter that times out as it is woken takes the event, or leaves it", "[ledger2][1.4]")
+{
+	// One waiter sleeps for long, the others 0 to 1 ms. The event of each
+	// write must come to one of them soon.
+	Fd target = event_fd();
+	std::atomic<long> writes{ 0 }, harvests{ 0 };
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+
+	Race race;
+	race.run(1, [&](auto &random) {
+		usleep(pick(random, 1500));
+		put(target);
+		writes++;
+		if (!eventually([&] { return harvests >= writes; }, 20'000))
+			race.fail("an event that nobody claimed, while a waiter slept");
+	});
+	race.run_beside(2, [&](auto &random) { harvests += ep.count(pick(random, 2), 1) == 1; });
+	race.run_beside(1, [&](auto &) { harvests += ep.count(1000, 1) == 1; });
+	CHECK(race.join() == "");
+	CHECK(writes > 10);
+	CHECK(harvests == writes);
+}
+
+TEST_CASE_METHOD(Case, "a waiter that is interrupted as it is woken takes the event, or leaves it", "[1.4]")
+{
+	struct sigaction action {}, old;
+	action.sa_handler = [](int) {};
+	sigaction(SIGUSR1, &action, &old);
+	Fd target = event_fd();
+	std::atomic<long> writes{ 0 }, harvests{ 0 }, interrupts{ 0 };
+	std::atomic<bool> stop{ false };
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	auto waiter = [&] {
+		while (!stop) {
+			int n = ep.count(500, 1);
+			harvests += n == 1;
+			interrupts += n == -EINTR;
+		}
+	};
+	std::thread a(waiter), b(waiter);
+
+	Race race;
+	race.run(1, [&](auto &random) {
+		put(target);
+		writes++;
+		pthread_kill(pick(random, 2) ? a.native_handle() : b.native_handle(), SIGUSR1);
+		if (!eventually([&] { return harvests >= writes; }, 20'000))
+			race.fail("an event lost to a signal");
+	});
+	CHECK(race.join() == "");
+	stop = true;
+	a.join();
+	b.join();
+	CHECK(harvests == writes);
+	CHECK(interrupts > 0);
+	sigaction(SIGUSR1, &old, nullptr);
+}
+
+TEST_CASE_METHOD(Case, "one-shot: each arming gives one event to one waiter", "[1.3]")
+{
+	Fd target = event_fd(1);
+	std::atomic<long> armed{ 1 }, harvests{ 0 };
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLONESHOT, 1) == 0);
+
+	Race race;
+	race.run(1, [&](auto &) {
+		if (!eventually([&] { return harvests >= armed; }, 20'000))
+			race.fail("armed, and no event");
+		else if (harvests > armed)
+			race.fail("more events than armings");
+		armed++;
+		if (ep.mod(target, EPOLLIN | EPOLLONESHOT, 1) != 0)
+			race.fail("MOD");
+	});
+	race.run(1, [&](auto &) { put(target); });
+	race.run_beside(3, [&](auto &) { harvests += ep.count(100, 1) == 1; });
+	CHECK(race.join() == "");
+	CHECK(harvests <= armed);
+}
+
+TEST_CASE_METHOD(Tidy, "exclusive: every write wakes somebody who is asleep", "[1.3]")
+{
+	constexpr int instances = 4;
+	Instance eps[instances];
+	Fd target = event_fd();
+	std::atomic<long> writes{ 0 }, wakes{ 0 };
+	for (auto &ep : eps)
+		REQUIRE(ep.add(target, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE, 1) == 0);
+
+	std::atomic<int> next{ 0 };
+	Race race;
+	race.run(1, [&](auto &) {
+		long before = wakes;
+		put(target);
+		writes++;
+		if (!eventually([&] { return wakes > before; }, 20'000))
+			race.fail("a write that woke nobody");
+	});
+	race.run_beside(instances, [&](auto &) {
+		static thread_local int mine = next++ % instances;
+		wakes += eps[mine].count(100, 1) == 1;
+	});
+	CHECK(race.join() == "");
+	CHECK(wakes >= writes);
+}
+
+TEST_CASE_METHOD(Case, "nested: an edge for each new readiness, through two levels", "[ledger22][1.5]")
+{
+	Instance middle, outer;
+	Fd target = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	REQUIRE(middle.add(ep.fd(), EPOLLIN | EPOLLET, 2) == 0);
+	REQUIRE(outer.add(middle.fd(), EPOLLIN | EPOLLET, 3) == 0);
+	std::atomic<long> writes{ 0 }, harvests{ 0 };
+
+	Race race;
+	race.run(1, [&](auto &) {
+		put(target);
+		writes++;
+		if (!eventually([&] { return harvests >= writes; }, 20'000))
+			race.fail("a write that did not come up");
+	});
+	race.run_beside(2, [&](auto &) {
+		if (outer.count(200) != 1)
+			return;
+		if (middle.count(0) == 1)
+			harvests += ep.count(0);
+	});
+	CHECK(race.join() == "");
+	CHECK(harvests == writes);
+}
