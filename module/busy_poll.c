@@ -8,6 +8,7 @@
  */
 #include <linux/capability.h>
 #include <linux/netdevice.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 #include <net/busy_poll.h>
 #include <net/sock.h>
@@ -68,7 +69,7 @@ static bool busy_loop_end(void *arg, unsigned long start)
 {
 	struct myep *ep = arg;
 
-	return READ_ONCE(ep->pending) ||
+	return READ_ONCE(ep->pending) || signal_pending(current) ||
 	       time_after(busy_loop_current_time(),
 			  start + READ_ONCE(ep->busy_poll.usecs));
 }

@@ -9,22 +9,24 @@
  * load where a test file's close is not seen.
  *
  * FTRACE_OPS_FL_PERMANENT keeps kernel.ftrace_enabled=0 away while this is
- * registered. FTRACE_OPS_FL_RECURSION has ftrace guard the handler, which calls
- * functions that may be traced themselves. Preemption is off in it.
+ * registered. No guard against recursion is asked of ftrace, which would keep
+ * preemption off: the handler closes no file. It must not sleep, as the
+ * trampoline it was called from goes when all tasks have slept (Tasks RCU);
+ * being preempted is fine.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/anon_inodes.h>
-#include <linux/completion.h>
+#include <linux/file.h>
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
 #include <linux/workqueue.h>
 
 #include "myepoll.h"
 
-/* The test file, and word that its close was seen. */
+/* The test file, and whether its close was seen. */
 static struct file *probe_file;
-static DECLARE_COMPLETION(probe_seen);
+static bool probe_seen;
 static DEFINE_STATIC_KEY_FALSE(probing);
 
 static void notrace fput_entered(unsigned long ip, unsigned long parent_ip,
@@ -36,25 +38,24 @@ static void notrace fput_entered(unsigned long ip, unsigned long parent_ip,
 	myep_file_closing(file);
 
 	if (static_branch_unlikely(&probing) && file == probe_file)
-		complete(&probe_seen);
+		probe_seen = true;
 }
 
 static struct ftrace_ops fput_ops = {
 	.func = fput_entered,
-	.flags = FTRACE_OPS_FL_PERMANENT | FTRACE_OPS_FL_RECURSION,
+	.flags = FTRACE_OPS_FL_PERMANENT,
 };
 
-/* Not in the thread that loads: its files close when it is back in user space. */
+/* In a kernel thread, as a user's closes files on its way to user space. */
 static void probe_close(struct work_struct *work)
 {
-	fput(probe_file);
+	__fput_sync(probe_file);
 }
 
 static int __init close_is_seen(void)
 {
 	static const struct file_operations probe_fops;
 	struct work_struct work;
-	bool seen;
 
 	probe_file = anon_inode_getfile("[myepoll-probe]", &probe_fops, NULL,
 					O_RDWR);
@@ -64,12 +65,11 @@ static int __init close_is_seen(void)
 	static_branch_enable(&probing);
 	INIT_WORK_ONSTACK(&work, probe_close);
 	schedule_work(&work);
-	seen = wait_for_completion_timeout(&probe_seen, 5 * HZ);
 	flush_work(&work);
 	destroy_work_on_stack(&work);
 	static_branch_disable(&probing);
 
-	if (seen)
+	if (probe_seen)
 		return 0;
 	pr_err("closing a file does not pass the handler on __fput(): not loading\n");
 	return -EOPNOTSUPP;

@@ -22,16 +22,16 @@
 #endif
 
 /*
- * The close hook runs with preemption off and takes wait queue locks, which
- * sleep on PREEMPT_RT.
+ * The close hook takes wait queue locks, which sleep on PREEMPT_RT, and must not
+ * sleep.
  */
 #ifdef CONFIG_PREEMPT_RT
 #error "myepoll does not support PREEMPT_RT kernels"
 #endif
 
-/* A signal set is one word, a pointer fits fadvise64's offset. */
-#ifndef CONFIG_64BIT
-#error "myepoll needs a 64-bit kernel"
+/* The registers of an ftrace handler are known here for this one. */
+#ifndef CONFIG_X86_64
+#error "myepoll supports x86-64"
 #endif
 
 #ifndef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
@@ -71,6 +71,17 @@ struct epoll_params {
 static inline bool myep_file_tryget(struct file *file)
 {
 	return atomic_long_inc_not_zero(&file->f_count);
+}
+
+/**
+ * myep_file_put_unless_last - drop a reference, but not the last
+ * @file: the caller holds a reference
+ *
+ * Return: false if it is the last, and the caller's still.
+ */
+static inline bool myep_file_put_unless_last(struct file *file)
+{
+	return atomic_long_add_unless(&file->f_count, -1, 1);
 }
 
 #endif /* _MYEPOLL_COMPAT_H */

@@ -26,14 +26,28 @@ static int check_buffer(struct epoll_event __user *events, int max)
 	return 0;
 }
 
+/* copy_from_user() takes four times the instructions for these 12 bytes. */
+static int get_event(struct epoll_event *event,
+		     const struct epoll_event __user *uevent)
+{
+	if (!user_read_access_begin(uevent, sizeof(*uevent)))
+		return -EFAULT;
+	unsafe_get_user(event->events, &uevent->events, fault);
+	unsafe_get_user(event->data, &uevent->data, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
 static int fast_ctl(struct myep *ep, void __user *uevent, u64 args)
 {
 	struct epoll_event event = {};
 	int fd = lower_32_bits(args);
 	int op = upper_32_bits(args);
 
-	if (op != EPOLL_CTL_DEL &&
-	    copy_from_user(&event, uevent, sizeof(event)))
+	if (op != EPOLL_CTL_DEL && get_event(&event, uevent))
 		return -EFAULT;
 	return myep_ctl(ep, op, fd, &event);
 }

@@ -5,6 +5,8 @@
  * An instance is held by its file and by each of its items, since an item may
  * be removed by the close hook after the file is gone ("Removal" in myepoll.h).
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/atomic.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -50,7 +52,9 @@ struct myep *myep_alloc(void)
 
 /**
  * myep_put - drop a reference
- * @ep: the instance; nothing of it is locked. Does not sleep.
+ * @ep: the instance. No lock of it is held, or the reference is not the last.
+ *
+ * Any context.
  */
 void myep_put(struct myep *ep)
 {
@@ -75,7 +79,6 @@ void myep_release(struct myep *ep)
 {
 	myep_index_disown(ep);
 	myep_release_items(ep);
-	irq_work_sync(&ep->rewake);
 	myep_put(ep);
 }
 
@@ -83,11 +86,14 @@ void myep_release(struct myep *ep)
  * myep_instances_drain - wait until the last instance is freed
  *
  * At unload, when no file of ours is open. What is left is held by items whose
- * own files are on their way through __fput().
+ * own files are on their way through __fput(): some thread has dropped the last
+ * reference and is to close the file when it returns to user space.
  */
 void myep_instances_drain(void)
 {
-	wait_event(instances_gone, !atomic_long_read(&instances));
+	while (!wait_event_timeout(instances_gone,
+				   !atomic_long_read(&instances), 10 * HZ))
+		pr_info("unloading waits for a watched file to close\n");
 }
 
 /**
@@ -98,10 +104,12 @@ void myep_instances_drain(void)
 void myep_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct myep *ep = myep_of(file);
-	struct myep_item *item = NULL;
+	struct myep_item *item;
+	struct myep_walk walk;
 
 	mutex_lock(&ep->mtx);
-	while ((item = myep_next_item(ep, item))) {
+	myep_walk_start(&walk, ep);
+	while ((item = myep_walk_next(&walk))) {
 		const struct inode *inode = file_inode(item->file);
 
 		seq_printf(m, "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%llx sdev:%x\n",
@@ -109,10 +117,9 @@ void myep_show_fdinfo(struct seq_file *m, struct file *file)
 			   (long long)item->file->f_pos,
 			   (unsigned long long)inode->i_ino,
 			   inode->i_sb->s_dev);
-		if (seq_has_overflowed(m)) {
-			fput(item->file);
+		if (seq_has_overflowed(m))
 			break;
-		}
 	}
+	myep_walk_end(&walk);
 	mutex_unlock(&ep->mtx);
 }

@@ -129,7 +129,8 @@ void myep_item_free(struct myep_item *item)
 /*
  * Remove an item that the caller has taken out of the index. Its file is the
  * caller's by a reference, or in __fput(). Does not sleep: the close hook is one
- * of the callers.
+ * of the callers. Where ep->mtx is held, somebody holds the instance's file, and
+ * the reference dropped here is not the last.
  */
 static void item_remove(struct myep_item *item)
 {
@@ -215,7 +216,7 @@ static int add(struct myep *ep, struct file *file, int fd,
 	spin_unlock_irq(&ep->wq.lock);
 
 	if (pollers)
-		myep_wake_pollers(ep, NULL, 0);
+		myep_wake_pollers(ep);
 	return 0;
 
 err_remove:
@@ -276,15 +277,14 @@ static int ctl_mod(struct myep *ep, struct file *file, int fd,
 		goto out;
 	}
 
-	/*
-	 * A wakeup reads the mask under the lock. One that comes before this
-	 * section follows on a readiness that the poll below sees; one that
-	 * comes after finds the new mask.
-	 */
-	spin_lock_irq(&ep->wq.lock);
-	item->events = event->events | EPOLLERR | EPOLLHUP;
-	spin_unlock_irq(&ep->wq.lock);
+	WRITE_ONCE(item->events, event->events | EPOLLERR | EPOLLHUP);
 	item->data = event->data;
+	/*
+	 * The mask before the poll. A source sets its state before it calls
+	 * myep_wake(), which starts with a lock: either that finds the new mask,
+	 * or the poll below finds the state.
+	 */
+	smp_mb();
 
 	if (unlikely(item->events & EPOLLWAKEUP)) {
 		/* As in epoll, without memory the watch works, but keeps nothing awake. */
@@ -303,7 +303,7 @@ static int ctl_mod(struct myep *ep, struct file *file, int fd,
 out:
 	mutex_unlock(&ep->mtx);
 	if (pollers)
-		myep_wake_pollers(ep, NULL, 0);
+		myep_wake_pollers(ep);
 	return err;
 }
 
@@ -433,42 +433,82 @@ void myep_release_items(struct myep *ep)
  * myep_file_closing - the last reference to a file is gone
  * @file: any file of the system, in __fput() before its ->release
  *
- * Preemption is off.
+ * Must not sleep (close_hook.c). Nothing can be put off, since ->release frees
+ * the wait queues, but other threads get their turn between two items, unless
+ * another tracer has ftrace keep preemption off.
  */
 void myep_file_closing(struct file *file)
 {
 	struct myep_item *item;
 
-	while (unlikely(item = myep_index_take_any(file)))
+	while (unlikely(item = myep_index_take_any(file))) {
 		item_remove(item);
+		if (preemptible())
+			cond_resched();
+	}
 }
 
 /**
- * myep_next_item - walk the items of an instance
- * @ep: the instance; the caller holds its mtx
- * @prev: what this function returned last, or NULL
+ * myep_walk_start - walk the items of an instance
+ * @walk: on the stack, until myep_walk_end()
+ * @ep: the instance; the caller holds its mtx all along
  *
- * Return: the next item, with a reference to its file, that of @prev dropped;
- * or NULL at the end. An item whose file is closing is passed over. A walk
- * that stops early drops the last reference itself.
+ * The walk keeps its place by an entry of its own in the list, which only it can
+ * meet: whoever else reads the list holds ep->mtx, or has no item left to add.
  */
-struct myep_item *myep_next_item(struct myep *ep, struct myep_item *prev)
+void myep_walk_start(struct myep_walk *walk, struct myep *ep)
 {
+	lockdep_assert_held(&ep->mtx);
+
+	walk->ep = ep;
+	walk->item = NULL;
+	spin_lock_irq(&ep->wq.lock);
+	list_add(&walk->place, &ep->items);
+	spin_unlock_irq(&ep->wq.lock);
+}
+
+/**
+ * myep_walk_next - the next item
+ * @walk: the walk
+ *
+ * Return: the item, which stays until the next step, as does its file; or NULL
+ * at the end. An item whose file is closing is passed over.
+ */
+struct myep_item *myep_walk_next(struct myep_walk *walk)
+{
+	struct myep *ep = walk->ep;
 	struct myep_item *item;
+	unsigned int passed = 0;
 
 	lockdep_assert_held(&ep->mtx);
 
+	if (walk->item)
+		fput(walk->item->file);
+	walk->item = NULL;
+
 	spin_lock_irq(&ep->wq.lock);
-	/* @prev is still there: ep->mtx and its file keep all removers away. */
-	item = list_prepare_entry(prev, &ep->items, ep_link);
-	list_for_each_entry_continue(item, &ep->items, ep_link)
-		if (myep_file_tryget(item->file))
+	while (!list_is_last(&walk->place, &ep->items)) {
+		item = list_entry(walk->place.next, struct myep_item, ep_link);
+		list_move(&walk->place, &item->ep_link);
+		if (myep_file_tryget(item->file)) {
+			walk->item = item;
 			break;
-	if (list_entry_is_head(item, &ep->items, ep_link))
-		item = NULL;
+		}
+		myep_breathe(ep, &passed);
+	}
+	spin_unlock_irq(&ep->wq.lock);
+	return walk->item;
+}
+
+/* The end, before or after the last item. */
+void myep_walk_end(struct myep_walk *walk)
+{
+	struct myep *ep = walk->ep;
+
+	spin_lock_irq(&ep->wq.lock);
+	list_del(&walk->place);
 	spin_unlock_irq(&ep->wq.lock);
 
-	if (prev)
-		fput(prev->file);
-	return item;
+	if (walk->item)
+		fput(walk->item->file);
 }

@@ -8,12 +8,16 @@
 #include <linux/init.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "myepoll.h"
 
 bool myep_fast_door __ro_after_init = true;
 module_param_named(fast_door, myep_fast_door, bool, 0444);
 MODULE_PARM_DESC(fast_door, "Serve ctl and wait through fadvise64(2) too (default: 1)");
+
+/* For what must be done soon by a thread that may sleep. */
+struct workqueue_struct *myep_workqueue __ro_after_init;
 
 struct kmem_cache *myep_item_cache __ro_after_init;
 struct kmem_cache *myep_hook_cache __ro_after_init;
@@ -49,9 +53,15 @@ static int __init myep_init(void)
 
 	myep_quota_init();
 
+	myep_workqueue = alloc_workqueue("myepoll", WQ_UNBOUND, 0);
+	if (!myep_workqueue) {
+		err = -ENOMEM;
+		goto err_caches;
+	}
+
 	err = myep_index_init();
 	if (err)
-		goto err_caches;
+		goto err_workqueue;
 
 	err = myep_close_hook_init();
 	if (err)
@@ -67,6 +77,8 @@ err_hook:
 	myep_close_hook_exit();
 err_index:
 	myep_index_exit();
+err_workqueue:
+	destroy_workqueue(myep_workqueue);
 err_caches:
 	myep_caches_exit();
 	return err;
@@ -82,7 +94,7 @@ static void __exit myep_exit(void)
 	myep_device_exit();
 	myep_instances_drain();
 	myep_close_hook_exit();
-	myep_ws_exit();
+	destroy_workqueue(myep_workqueue);
 	myep_index_exit();
 	myep_caches_exit();
 }

@@ -43,9 +43,9 @@
  *   ep->wq.lock: the instance lock is the lock of the queue its waiters sleep
  *     on, so that an event is queued and a waiter woken under one lock.
  *     myep_wake() runs in any context, below the source's wait queue lock.
- *   ep->poll_wait.lock is a wait queue head of a watched file like any other:
- *     taken with ep->wq.lock dropped, and with the child's lock held, its
- *     subclass counting the nested instances of one wakeup.
+ *   ep->poll_wait.lock is a wait queue head of a watched file like any other,
+ *     taken with ep->wq.lock dropped. Below another wait queue's lock it is only
+ *     tried: pass_on().
  *
  *
  * What guards each field
@@ -56,8 +56,8 @@
  *   wq.head, ready, items	ep->wq.lock
  *   pending		written under ep->wq.lock, read without it
  *   poll_wait		its own lock
- *   waking_cpu		poll_wait.lock; read without it, see wake_pollers()
- *   wake_nest		poll_wait.lock
+ *   waking_cpu		poll_wait.lock; read without it for this CPU's own, pass_on()
+ *   circle		set in pass_on(), taken by the irq_work
  *   file		set once; cleared by ->release under the lock of its bucket
  *   watchers		atomic; raised under nest_mutex
  *   nest_seq, nest_depth	nest_mutex
@@ -68,7 +68,8 @@
  * struct myep_item
  *   ep, file, fd	set once, before the item enters the index
  *   node		bucket->lock
- *   events		written under ep->mtx and ep->wq.lock, read under either
+ *   events		written under ep->mtx; read under it, or by myep_wake() under
+ *			ep->wq.lock; the barrier in ctl_mod() orders the two
  *   data		ep->mtx
  *   ready_link, ep_link, busy, dead	ep->wq.lock
  *   first, its list	ep->mtx while the item is in the index, then its remover
@@ -91,20 +92,20 @@
  *   busy	taken by a scan, which polls its file without ep->wq.lock. A wakeup
  *		queues it again on ep->ready, so no edge is lost.
  *
- * ep->pending is !(ep->ready is empty and no scan is under way), as one word:
- * it goes up with the first item queued, stays up through a scan, and goes down
- * only at the end of one that leaves nothing, all under ep->wq.lock. A reader
- * without the lock can be late, but never sees "nothing" while an item moves
- * from list to list (the false negative that fs/eventpoll.c needed a seqcount
- * for).
+ * ep->pending says that an item is queued or a scan under way, as one word: it
+ * goes up with the first item queued, stays up through a scan, and goes down only
+ * at the end of one that leaves nothing, all under ep->wq.lock. It may be up in
+ * vain, where the last item was removed. A reader without the lock can be late,
+ * but never sees "nothing" while an item moves from list to list (the false
+ * negative that fs/eventpoll.c needed a seqcount for).
  *
  *
  * Removal
  * -------
  *
- *   A. DEL, and ADD undoing itself	myep_item_remove(); ep->mtx, file pinned
+ *   A. DEL, and ADD undoing itself	ctl_del(), add(); ep->mtx, file pinned
  *   B. close of the instance		myep_release_items(); nothing held
- *   C. close of the watched file	myep_file_closing(); preemption off
+ *   C. close of the watched file	myep_file_closing(); must not sleep
  *
  * An item's remover is who takes it out of the index, under bucket->lock.
  *   A and C: A holds a reference to the file, so C cannot have started.
@@ -118,8 +119,8 @@
  * which no wakeup can reach it; unlinks it from the instance's lists under
  * ep->wq.lock, marking it dead; frees it, or, if a scan has it (only C can find
  * it so), leaves the memory to the scan, which frees what comes back dead. Last
- * it drops the item's reference to the instance. No lock is held then that
- * lives in the instance.
+ * it drops the item's reference to the instance. In B and C, where that can be
+ * the last one, no lock is held that lives in the instance.
  *
  * So under ep->wq.lock, an item that is on ep->items or a ready list has a file
  * whose memory is a file still: C has not finished with it. Whoever wants to
@@ -130,10 +131,11 @@
  * --------
  *
  * A wait queue head that dies before its file (signalfd, binder) is announced
- * by a wakeup with POLLFREE, and freed after a grace period. myep_wake() then
- * unlinks the hook and clears hook->head with release order, its last touch;
- * unhook() reads it with acquire order under RCU, and either finds NULL, or a
- * head that lives until rcu_read_unlock() and whose lock settles the race.
+ * by a wakeup with POLLFREE, and its memory stays a wait queue head for a grace
+ * period. myep_wake() then unlinks the hook and clears hook->head with release
+ * order, its last touch; unhook_one() reads it with acquire order under RCU, and
+ * either finds NULL, or a head that lives until rcu_read_unlock() and whose lock
+ * settles the race.
  *
  *
  * The close hook
@@ -141,7 +143,7 @@
  *
  * Only fs/eventpoll.c is told by __fput() that a file closes. This module
  * attaches an ftrace handler to __fput() (close_hook.c) and refuses to load
- * where that does not work. It runs with preemption off: no mutex, no sleep.
+ * where that does not work. The handler must not sleep.
  *
  *
  * Foreign epoll
@@ -152,8 +154,8 @@
  * ADD of a kernel epoll file to an instance is refused (ELOOP); the other way
  * round is allowed, and no cycle of ->poll can be built. Cycles of wakeups can
  * still be built through io_uring or aio: EPOLL_URING_WAKE is passed on, and a
- * wakeup that comes back to an instance which is waking its pollers on this CPU
- * is put off to an irq_work.
+ * wakeup that finds the pollers of an instance being woken already, perhaps by
+ * itself, does not wait but leaves them to an irq_work.
  */
 #ifndef _MYEPOLL_H
 #define _MYEPOLL_H
@@ -205,9 +207,9 @@ struct myep_busy_poll {
  * @items:	all items
  * @mtx:	excludes ctl, harvest, ->poll and fdinfo
  * @poll_wait:	who polls this instance's own file
- * @rewake:	wakes @poll_wait where a wakeup has come back in a circle
+ * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
- * @wake_nest:	instances passed by that wakeup, this one included
+ * @circle:	a wakeup of @poll_wait has come back to it
  * @nest_depth:	result of the walk @nest_seq
  * @watchers:	items of other instances that watch @file
  * @refs:	references: the file, each item, each walker
@@ -226,7 +228,7 @@ struct myep {
 	wait_queue_head_t poll_wait;
 	struct irq_work rewake;
 	int waking_cpu;
-	u8 wake_nest;
+	bool circle;
 	u8 nest_depth;
 	atomic_t watchers;
 	refcount_t refs;
@@ -281,7 +283,37 @@ struct myep_item {
 	struct myep_hook first;
 };
 
+/**
+ * struct myep_walk - a walk over the items of an instance, on the stack
+ * @ep:		the instance
+ * @item:	where it stands, its file referenced; or NULL
+ * @place:	the same, on @ep->items
+ */
+struct myep_walk {
+	struct myep *ep;
+	struct myep_item *item;
+	struct list_head place;
+};
+
+/**
+ * myep_breathe - let go of ep->wq.lock for a moment
+ * @ep: the instance; the caller holds its mtx too, and reads its lists anew
+ * @passed: how many entries it has passed over so far
+ *
+ * For loops that can meet any number of files on their way out, and would keep
+ * interrupts off for all of them.
+ */
+static inline void myep_breathe(struct myep *ep, unsigned int *passed)
+{
+	if (++*passed % 64)
+		return;
+	spin_unlock_irq(&ep->wq.lock);
+	cond_resched();
+	spin_lock_irq(&ep->wq.lock);
+}
+
 /* main.c */
+extern struct workqueue_struct *myep_workqueue;
 extern bool myep_fast_door;
 extern struct kmem_cache *myep_item_cache;
 extern struct kmem_cache *myep_hook_cache;
@@ -308,7 +340,9 @@ int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event);
 void myep_release_items(struct myep *ep);
 void myep_file_closing(struct file *file);
 void myep_item_free(struct myep_item *item);
-struct myep_item *myep_next_item(struct myep *ep, struct myep_item *prev);
+void myep_walk_start(struct myep_walk *walk, struct myep *ep);
+struct myep_item *myep_walk_next(struct myep_walk *walk);
+void myep_walk_end(struct myep_walk *walk);
 
 /**
  * struct myep_watcher - where a walk over the watchers of a file stands
@@ -337,8 +371,7 @@ void myep_index_disown(struct myep *ep);
 int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key);
 void myep_rewake(struct irq_work *work);
 bool myep_queue(struct myep_item *item);
-void myep_wake_pollers(struct myep *ep, const struct myep_item *from,
-		       __poll_t extra);
+void myep_wake_pollers(struct myep *ep);
 __poll_t myep_item_poll(const struct myep_item *item, struct file *file,
 			poll_table *pt, int depth);
 __poll_t myep_poll(struct file *file, poll_table *pt, int depth);
@@ -375,7 +408,6 @@ void myep_ws_destroy(struct myep_item *item);
 void __myep_ws_stay_awake(struct myep_item *item);
 void __myep_ws_relax(struct myep_item *item);
 void myep_ws_defer_free(struct myep_item *item);
-void myep_ws_exit(void);
 
 static inline bool myep_ws_has(const struct myep_item *item)
 {

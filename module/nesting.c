@@ -51,7 +51,8 @@ bool myep_is_foreign_epoll(const struct file *file)
  */
 static int depth_below(struct myep *ep, const struct myep *forbidden, int level)
 {
-	struct myep_item *item = NULL;
+	struct myep_item *item;
+	struct myep_walk walk;
 	int depth = 0;
 
 	lockdep_assert_held(&nest_mutex);
@@ -62,16 +63,15 @@ static int depth_below(struct myep *ep, const struct myep *forbidden, int level)
 		return ep->nest_depth;
 
 	mutex_lock_nested(&ep->mtx, level);
-	while ((item = myep_next_item(ep, item))) {
-		if (!item->nested)
-			continue;
-		depth = max(depth, 1 + depth_below(myep_of(item->file),
-						   forbidden, level + 1));
-		if (depth >= TOO_DEEP) {
-			fput(item->file);
-			break;
-		}
+	myep_walk_start(&walk, ep);
+	while (depth < TOO_DEEP && (item = myep_walk_next(&walk))) {
+		if (item->nested)
+			depth = max(depth, 1 + depth_below(myep_of(item->file),
+							   forbidden,
+							   level + 1));
+		cond_resched();
 	}
+	myep_walk_end(&walk);
 	mutex_unlock(&ep->mtx);
 
 	ep->nest_seq = nest_seq;
@@ -176,6 +176,7 @@ static int count_paths(struct file *file, struct myep *owner, int length,
 			myep_put(w.ep);
 			break;
 		}
+		cond_resched();
 	}
 	return err;
 }
@@ -183,7 +184,8 @@ static int count_paths(struct file *file, struct myep *owner, int length,
 static int check_paths(struct file *file, int level)
 {
 	struct paths paths = {};
-	struct myep_item *item = NULL;
+	struct myep_item *item;
+	struct myep_walk walk;
 	struct myep *ep;
 	int err = 0;
 
@@ -196,14 +198,10 @@ static int check_paths(struct file *file, int level)
 	ep->nest_seq = nest_seq;
 
 	mutex_lock_nested(&ep->mtx, level);
-	while ((item = myep_next_item(ep, item))) {
+	myep_walk_start(&walk, ep);
+	while (!err && (item = myep_walk_next(&walk)))
 		err = check_paths(item->file, level + 1);
-		if (err) {
-			fput(item->file);
-			break;
-		}
-		cond_resched();
-	}
+	myep_walk_end(&walk);
 	mutex_unlock(&ep->mtx);
 	return err;
 }

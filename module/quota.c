@@ -6,7 +6,8 @@
  * adds it, and the limit is one figure for all users. The kernel's own counter
  * is not used: a user's watches here would take from those in epoll.
  *
- * quota_lock guards the list of users and their references; counting is atomic.
+ * quota_lock guards the table of users and their references; counting is atomic.
+ * It is taken with interrupts off, since an instance may be freed by an irq_work.
  */
 #include <linux/cred.h>
 #include <linux/hashtable.h>
@@ -97,7 +98,7 @@ struct myep_quota *myep_quota_get(void)
 	struct myep_quota *quota, *fresh = NULL;
 
 	for (;;) {
-		spin_lock(&quota_lock);
+		spin_lock_irq(&quota_lock);
 		quota = find_quota(uid);
 		if (!quota && fresh) {
 			hash_add(quotas, &fresh->link, __kuid_val(uid));
@@ -106,7 +107,7 @@ struct myep_quota *myep_quota_get(void)
 		}
 		if (quota)
 			quota->refs++;
-		spin_unlock(&quota_lock);
+		spin_unlock_irq(&quota_lock);
 
 		if (quota) {
 			kfree(fresh);
@@ -122,13 +123,14 @@ struct myep_quota *myep_quota_get(void)
 
 void myep_quota_put(struct myep_quota *quota)
 {
+	unsigned long flags;
 	bool last;
 
-	spin_lock(&quota_lock);
+	spin_lock_irqsave(&quota_lock, flags);
 	last = !--quota->refs;
 	if (last)
 		hash_del(&quota->link);
-	spin_unlock(&quota_lock);
+	spin_unlock_irqrestore(&quota_lock, flags);
 
 	if (last)
 		kfree(quota);

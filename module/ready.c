@@ -7,10 +7,11 @@
  * delivers what they answer (myep_harvest()), or only looks (myep_poll()). See
  * "The ready list" in myepoll.h for the states.
  */
-#include <linux/lockdep.h>
+#include <linux/file.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/workqueue.h>
 
 #include "myepoll.h"
 
@@ -65,48 +66,66 @@ bool myep_queue(struct myep_item *item)
 	return has_pollers(ep);
 }
 
-/**
- * myep_wake_pollers - wake who polls the instance's own file
- * @ep: the instance; an item or the caller's reference keeps it
- * @from: the item whose wakeup this passes on, or NULL
- * @extra: EPOLL_URING_WAKE or 0
- *
- * Called without ep->wq.lock: a poller may be an instance that locks its own.
- *
- * A wakeup can come back here in a circle, on the stack of the very walk over
- * ep->poll_wait that sent it (through io_uring or aio; instances alone form no
- * cycle), and would wait forever for the lock of that queue. The walk runs with
- * interrupts off, so whoever sees its own CPU in waking_cpu is below it. A new
- * walk is needed all the same, since the pollers may have looked already.
- */
-void myep_wake_pollers(struct myep *ep, const struct myep_item *from,
-		       __poll_t extra)
+static void walk_pollers(struct myep *ep, __poll_t extra)
 {
-	unsigned long flags;
-	int nest = 0;
+	lockdep_assert_held(&ep->poll_wait.lock);
 
-	if (READ_ONCE(ep->waking_cpu) == raw_smp_processor_id()) {
-		irq_work_queue(&ep->rewake);
-		return;
-	}
-
-	/* For lockdep: below the source's lock, which may be a child's. */
-	if (from)
-		nest = from->nested ? READ_ONCE(myep_of(from->file)->wake_nest) : 1;
-
-	spin_lock_irqsave_nested(&ep->poll_wait.lock, flags, nest);
-	WRITE_ONCE(ep->waking_cpu, raw_smp_processor_id());
-	WRITE_ONCE(ep->wake_nest, nest + 1);
+	WRITE_ONCE(ep->waking_cpu, smp_processor_id());
 	wake_up_locked_poll(&ep->poll_wait, EPOLLIN | extra);
 	WRITE_ONCE(ep->waking_cpu, -1);
+}
+
+/**
+ * myep_wake_pollers - wake who polls the instance's own file
+ * @ep: the instance; the caller holds no lock
+ */
+void myep_wake_pollers(struct myep *ep)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&ep->poll_wait.lock, flags);
+	walk_pollers(ep, 0);
 	spin_unlock_irqrestore(&ep->poll_wait.lock, flags);
 }
 
-/* myep->rewake. The flag tells io_uring not to feed the circle. */
+/*
+ * The same from myep_wake(), with interrupts off and below the lock of a wait
+ * queue: that of the source, and then perhaps many more. Wakeups can run in
+ * circles, through io_uring or aio (instances alone form none), on one CPU or
+ * on two that start at opposite ends. So this must not wait for the lock of
+ * poll_wait; who cannot have it leaves the walk to an irq_work. It is needed even
+ * if another walk is under way, since the pollers may have looked already.
+ *
+ * If it is this CPU's own walk that this is called from, the circle is closed,
+ * and EPOLL_URING_WAKE tells io_uring not to feed it.
+ */
+static void pass_on(struct myep *ep, __poll_t extra)
+{
+	lockdep_assert_irqs_disabled();
+
+	if (likely(spin_trylock(&ep->poll_wait.lock))) {
+		walk_pollers(ep, extra);
+		spin_unlock(&ep->poll_wait.lock);
+		return;
+	}
+
+	if (READ_ONCE(ep->waking_cpu) == smp_processor_id())
+		WRITE_ONCE(ep->circle, true);
+	refcount_inc(&ep->refs);
+	if (!irq_work_queue(&ep->rewake))
+		myep_put(ep);
+}
+
+/* myep->rewake: holds a reference. */
 void myep_rewake(struct irq_work *work)
 {
-	myep_wake_pollers(container_of(work, struct myep, rewake), NULL,
-			  EPOLL_URING_WAKE);
+	struct myep *ep = container_of(work, struct myep, rewake);
+	__poll_t extra = xchg(&ep->circle, false) ? EPOLL_URING_WAKE : 0;
+
+	spin_lock(&ep->poll_wait.lock);
+	walk_pollers(ep, extra);
+	spin_unlock(&ep->poll_wait.lock);
+	myep_put(ep);
 }
 
 /*
@@ -180,10 +199,10 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 	}
 	pollers = has_pollers(ep);
 out:
-	spin_unlock_irqrestore(&ep->wq.lock, flags);
-
-	if (pollers)
-		myep_wake_pollers(ep, item, bits & EPOLL_URING_WAKE);
+	spin_unlock(&ep->wq.lock);
+	if (unlikely(pollers))
+		pass_on(ep, bits & EPOLL_URING_WAKE);
+	local_irq_restore(flags);
 
 	if (unlikely(bits & POLLFREE)) {
 		/*
@@ -208,6 +227,8 @@ out:
  */
 static struct myep_item *take(struct myep *ep, struct list_head *list)
 {
+	unsigned int passed = 0;
+
 	lockdep_assert_held(&ep->mtx);
 	lockdep_assert_held(&ep->wq.lock);
 
@@ -223,6 +244,7 @@ static struct myep_item *take(struct myep *ep, struct list_head *list)
 			return item;
 		}
 		/* Closing; the close hook removes it. */
+		myep_breathe(ep, &passed);
 	}
 	return NULL;
 }
@@ -257,6 +279,15 @@ static void scan_done(struct myep *ep)
 		wake_up_locked(&ep->wq);
 }
 
+/* A thread that was woken to harvest will not. */
+static void pass_turn(struct myep *ep)
+{
+	spin_lock_irq(&ep->wq.lock);
+	if (ep->pending && has_waiters(ep))
+		wake_up_locked(&ep->wq);
+	spin_unlock_irq(&ep->wq.lock);
+}
+
 /**
  * myep_item_poll - ask the file of an item
  * @item: the item; ep->mtx is held
@@ -279,6 +310,39 @@ __poll_t myep_item_poll(const struct myep_item *item, struct file *file,
 	return revents & item->events;
 }
 
+/* struct last_put - the last reference to a file, on its way to a worker */
+struct last_put {
+	struct work_struct work;
+	struct file *file;
+};
+
+static void last_put_work(struct work_struct *work)
+{
+	struct last_put *put = container_of(work, struct last_put, work);
+
+	fput(put->file);
+	kfree(put);
+}
+
+/*
+ * Everybody else has closed the file while it was polled. fput() would have it
+ * closed when this thread returns to user space, but it may go to sleep before,
+ * for good, with the peer of a socket waiting for its end. A worker closes it
+ * now.
+ */
+static void put_last(struct file *file)
+{
+	struct last_put *put = kmalloc(sizeof(*put), GFP_KERNEL);
+
+	if (unlikely(!put)) {
+		fput(file);
+		return;
+	}
+	INIT_WORK(&put->work, last_put_work);
+	put->file = file;
+	queue_work(myep_workqueue, &put->work);
+}
+
 /* Poll an item that a scan has taken, and drop the reference. */
 static __poll_t poll_taken(struct myep_item *item, poll_table *pt, int depth)
 {
@@ -286,7 +350,8 @@ static __poll_t poll_taken(struct myep_item *item, poll_table *pt, int depth)
 	__poll_t revents = myep_item_poll(item, file, pt, depth);
 
 	/* With the file the item may go, but not its memory: it is busy. */
-	fput(file);
+	if (unlikely(!myep_file_put_unless_last(file)))
+		put_last(file);
 	return revents;
 }
 
@@ -453,8 +518,12 @@ static void batch_give_back(struct batch *b, int put, struct list_head *again)
 	while (b->n-- > i) {
 		struct myep_item *item = b->item[b->n];
 
-		if (give_back(item) && b->revents[b->n])
+		if (!give_back(item))
+			continue;
+		if (b->revents[b->n])
 			list_move(&item->ready_link, again);
+		else if (list_empty(&item->ready_link))
+			myep_ws_relax(item);
 	}
 }
 
@@ -478,8 +547,10 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 	int put;
 
 	/* Busy descriptors shall not keep a killed thread here. */
-	if (fatal_signal_pending(current))
+	if (fatal_signal_pending(current)) {
+		pass_turn(ep);
 		return -EINTR;
+	}
 
 	mutex_lock(&ep->mtx);
 	spin_lock_irq(&ep->wq.lock);

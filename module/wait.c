@@ -42,14 +42,15 @@ static int wake_waiter(wait_queue_entry_t *wait, unsigned int mode, int sync,
 }
 
 /*
- * Sleep until woken, a signal, or @deadline (NULL: none).
+ * Sleep until woken, a signal, or @deadline (NULL: none), and say in @timed_out
+ * if that is over.
  *
- * Return: true if there may be something to harvest; false at the deadline.
+ * Return: true if there may be something to harvest.
  */
-static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack)
+static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack,
+		     bool *timed_out)
 {
 	wait_queue_entry_t wait;
-	bool in_time = true;
 	bool woken;
 
 	init_wait(&wait);
@@ -69,22 +70,22 @@ static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack)
 	__add_wait_queue_exclusive(&ep->wq, &wait);
 	spin_unlock_irq(&ep->wq.lock);
 
-	in_time = schedule_hrtimeout_range(deadline, slack, HRTIMER_MODE_ABS);
+	*timed_out = !schedule_hrtimeout_range(deadline, slack, HRTIMER_MODE_ABS);
 	__set_current_state(TASK_RUNNING);
 
+	/*
+	 * Off the queue means that a waker has chosen this thread, be it after
+	 * its time was up. Nobody else was woken for that event, so it has to be
+	 * harvested here.
+	 */
 	if (list_empty_careful(&wait.entry))
 		return true;
 
 	spin_lock_irq(&ep->wq.lock);
-	/*
-	 * Off the queue only now means that a waker chose this thread after
-	 * its time was up. Nobody else was woken for that event, so it has to
-	 * be harvested here.
-	 */
 	woken = list_empty(&wait.entry);
 	__remove_wait_queue(&ep->wq, &wait);
 	spin_unlock_irq(&ep->wq.lock);
-	return woken || in_time;
+	return woken || !*timed_out;
 }
 
 /**
@@ -102,6 +103,7 @@ int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
 {
 	ktime_t deadline, *to = NULL;
 	bool avail = READ_ONCE(ep->pending);
+	bool timed_out = false;
 	u64 slack = 0;
 	int n;
 
@@ -121,14 +123,14 @@ int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
 			if (n)
 				return n;
 		}
+		if (timed_out)
+			return 0;
 		avail = myep_busy_loop(ep);
 		if (avail)
 			continue;
 		if (signal_pending(current))
 			return -EINTR;
-		avail = sleep_on(ep, to, slack);
-		if (!avail)
-			return 0;
+		avail = sleep_on(ep, to, slack, &timed_out);
 	}
 }
 

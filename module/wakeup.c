@@ -109,10 +109,5 @@ void myep_ws_defer_free(struct myep_item *item)
 {
 	__myep_ws_relax(item);
 	if (llist_add(grave_of(item), &graves))
-		schedule_work(&bury_work);
-}
-
-void myep_ws_exit(void)
-{
-	flush_work(&bury_work);
+		queue_work(myep_workqueue, &bury_work);
 }

@@ -143,6 +143,8 @@ struct myepoll_wait {
  * an array of them; the length carries two 32-bit integers; the advice, the
  * operation. A timeout is in milliseconds, negative waits forever.
  *
+ * A 32-bit program uses fadvise64_64, since its fadvise64 has no room for both.
+ *
  * Anything else is EINVAL, and so is everything where the module was loaded
  * with fast_door=0. Any other file answers these advices with EINVAL, ESPIPE or
  * EBADF, never with success.
