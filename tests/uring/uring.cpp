@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+// io_uring and instances: a ring that polls an instance, an instance that
+// watches a ring, and both at once.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <liburing.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+namespace {
+
+struct Completion {
+	std::uint64_t data;
+	int result;
+	bool more;
+	bool operator==(const Completion &) const = default;
+};
+
+std::ostream &operator<<(std::ostream &out, const Completion &c)
+{
+	return out << "{" << c.data << ", " << c.result << (c.more ? ", more}" : "}");
+}
+
+class Ring {
+public:
+	Ring() { must(io_uring_queue_init(64, &ring_, 0), "io_uring_queue_init"); }
+	~Ring() { io_uring_queue_exit(&ring_); }
+	Ring(const Ring &) = delete;
+
+	int fd() const { return ring_.ring_fd; }
+	io_uring_sqe *sqe(std::uint64_t data)
+	{
+		io_uring_sqe *sqe = io_uring_get_sqe(&ring_);
+		std::memset(static_cast<void *>(sqe), 0, sizeof *sqe);
+		last_ = sqe;
+		data_ = data;
+		return sqe;
+	}
+	// After io_uring_prep_*, which overwrites the rest
+	void named(unsigned flags = 0)
+	{
+		last_->flags |= flags;
+		last_->user_data = data_;
+	}
+	void submit() { must(io_uring_submit(&ring_), "io_uring_submit"); }
+
+	void poll(int fd, std::uint64_t data, unsigned events = POLLIN)
+	{
+		io_uring_prep_poll_add(sqe(data), fd, events);
+		named();
+		submit();
+	}
+	void poll_multishot(int fd, std::uint64_t data)
+	{
+		io_uring_prep_poll_multishot(sqe(data), fd, POLLIN);
+		named();
+		submit();
+	}
+	void nop(std::uint64_t data)
+	{
+		io_uring_prep_nop(sqe(data));
+		named();
+		submit();
+	}
+
+	Completion next(int ms = patience_ms)
+	{
+		io_uring_cqe *cqe = nullptr;
+		__kernel_timespec timeout{ ms / 1000, ms % 1000 * 1'000'000 };
+		int r = io_uring_wait_cqe_timeout(&ring_, &cqe, &timeout);
+		if (r < 0)
+			return { ~0ULL, r, false };
+		Completion c{ cqe->user_data, cqe->res, (cqe->flags & IORING_CQE_F_MORE) != 0 };
+		io_uring_cqe_seen(&ring_, cqe);
+		return c;
+	}
+	bool idle() { return next(40).result == -ETIME; }
+	// Without entering the kernel
+	int seen_now()
+	{
+		io_uring_cqe *cqe;
+		int n = 0;
+		while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
+			io_uring_cqe_seen(&ring_, cqe);
+			n++;
+		}
+		return n;
+	}
+
+private:
+	io_uring ring_;
+	io_uring_sqe *last_ = nullptr;
+	std::uint64_t data_ = 0;
+};
+
+struct RingCase : Case {
+	Ring ring;
+	Fd target = event_fd();
+};
+
+} // namespace
+
+TEST_CASE_METHOD(RingCase, "a poll of an instance completes when it becomes ready", "[1.5][uring]")
+{
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	ring.poll(ep.fd(), 7);
+	CHECK(ring.idle());
+	put(target);
+	CHECK(ring.next() == Completion{ 7, POLLIN, false });
+	CHECK(ring.idle());
+	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
+}
+
+TEST_CASE_METHOD(RingCase, "a poll of a ready instance completes at once, with IN and RDNORM alone", "[1.5][uring]")
+{
+	put(target);
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	ring.poll(ep.fd(), 7, POLLIN | POLLOUT | POLLRDNORM | POLLPRI);
+	CHECK(ring.next() == Completion{ 7, POLLIN | POLLRDNORM, false });
+	take(target);
+	ring.poll(ep.fd(), 8);
+	CHECK(ring.idle());
+}
+
+TEST_CASE_METHOD(RingCase, "a multishot poll completes for each new readiness", "[1.5][uring]")
+{
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	ring.poll_multishot(ep.fd(), 7);
+	CHECK(ring.idle());
+	for (int i = 0; i < 5; i++) {
+		put(target);
+		CHECK(ring.next() == Completion{ 7, POLLIN, true });
+		CHECK(ring.idle());
+		CHECK(ep.count(0) == 1);
+	}
+}
+
+TEST_CASE_METHOD(RingCase, "a linked timeout ends a poll of an idle instance", "[1.5][uring]")
+{
+	__kernel_timespec timeout{ 0, 20'000'000 };
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+
+	io_uring_prep_poll_add(ring.sqe(7), ep.fd(), POLLIN);
+	ring.named(IOSQE_IO_LINK);
+	io_uring_prep_link_timeout(ring.sqe(8), &timeout, 0);
+	ring.named();
+	ring.submit();
+	Completion first = ring.next(), second = ring.next();
+	if (first.data == 8)
+		std::swap(first, second);
+	CHECK(first == Completion{ 7, -ECANCELED, false });
+	CHECK(second == Completion{ 8, -ETIME, false });
+
+	// No trace of it: the instance works on, and can be polled again
+	put(target);
+	CHECK(ep.count(0) == 1);
+	ring.poll(ep.fd(), 9);
+	CHECK(ring.next() == Completion{ 9, POLLIN, false });
+}
+
+TEST_CASE_METHOD(RingCase, "a linked timeout is cancelled by the event", "[1.5][uring]")
+{
+	__kernel_timespec timeout{ 60, 0 };
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+
+	io_uring_prep_poll_add(ring.sqe(7), ep.fd(), POLLIN);
+	ring.named(IOSQE_IO_LINK);
+	io_uring_prep_link_timeout(ring.sqe(8), &timeout, 0);
+	ring.named();
+	ring.submit();
+	put(target);
+	Completion first = ring.next(), second = ring.next();
+	if (first.data == 8)
+		std::swap(first, second);
+	CHECK(first == Completion{ 7, POLLIN, false });
+	CHECK(second == Completion{ 8, -ECANCELED, false });
+}
+
+TEST_CASE_METHOD(RingCase, "a poll is removed", "[1.5][uring]")
+{
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	ring.poll_multishot(ep.fd(), 7);
+	io_uring_prep_poll_remove(ring.sqe(8), 7);
+	ring.named();
+	ring.submit();
+	Completion first = ring.next(), second = ring.next();
+	if (first.data == 8)
+		std::swap(first, second);
+	CHECK(first == Completion{ 7, -ECANCELED, false });
+	CHECK(second == Completion{ 8, 0, false });
+	put(target);
+	CHECK(ring.idle());
+}
+
+TEST_CASE_METHOD(RingCase, "a ring is a file to watch: IN while there are completions", "[1.7][uring]")
+{
+	REQUIRE(ep.add(ring.fd(), EPOLLIN, 1) == 0);
+	CHECK(ep.wait() == Events{});
+	ring.nop(7);
+	CHECK(ep.wait(patience_ms) == Events{ { EPOLLIN, 1 } });
+	CHECK(ring.next() == Completion{ 7, 0, false });
+	CHECK(ep.wait() == Events{});
+
+	Blocked waiter(ep);
+	waiter.asleep();
+	ring.nop(8);
+	CHECK(waiter.result() == 1);
+	ring.next();
+}
+
+TEST_CASE_METHOD(RingCase, "a ring that polls the instance that watches the ring settles", "[1.3][ledger9][uring]")
+{
+	for (std::uint32_t mode : { 0U, std::uint32_t(EPOLLET) }) {
+		CAPTURE(mode);
+		REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+		REQUIRE(ep.add(ring.fd(), EPOLLIN | mode, 2) == 0);
+		ring.poll_multishot(ep.fd(), 7);
+		put(target);
+		CHECK(ring.next().data == 7);
+		// It may go round a few times. It must come to an end.
+		CHECK(eventually([&] { return ring.seen_now() == 0 && (settle(50), ring.seen_now() == 0); }));
+		Events events = ep.wait();
+		CHECK(events.size() <= 2);
+		CHECK(std::count(events.begin(), events.end(), Event{ EPOLLIN, 1 }) == 1);
+		REQUIRE(ep.del(ring.fd()) == 0);
+		REQUIRE(ep.del(target) == 0);
+		io_uring_prep_poll_remove(ring.sqe(8), 7);
+		ring.named();
+		ring.submit();
+		while (ring.next(100).result != -ETIME)
+			;
+	}
+}
+
+TEST_CASE_METHOD(RingCase, "the same through a nested instance settles", "[1.3][1.5][ledger9][uring]")
+{
+	Instance outer;
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	REQUIRE(ep.add(ring.fd(), EPOLLIN, 2) == 0);
+	REQUIRE(outer.add(ep.fd(), EPOLLIN, 3) == 0);
+	ring.poll_multishot(outer.fd(), 7);
+	ring.poll_multishot(ep.fd(), 8);
+	for (int i = 0; i < 3; i++) {
+		put(target);
+		CHECK(eventually([&] { return ring.seen_now() > 0; }));
+		CHECK(eventually([&] { return ring.seen_now() == 0 && (settle(50), ring.seen_now() == 0); }));
+		CHECK(ep.count(0) >= 1);
+		ring.poll_multishot(outer.fd(), 7); // as it may have ended
+		ring.poll_multishot(ep.fd(), 8);
+	}
+}
+
+TEST_CASE_METHOD(RingCase, "two rings and two instances in a circle settle", "[1.3][ledger9][uring]")
+{
+	Ring other;
+	Instance second;
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	REQUIRE(ep.add(other.fd(), EPOLLIN, 2) == 0);
+	REQUIRE(second.add(ring.fd(), EPOLLIN, 3) == 0);
+	ring.poll_multishot(ep.fd(), 7);
+	other.poll_multishot(second.fd(), 8);
+	put(target);
+	CHECK(eventually([&] { return ring.seen_now() > 0; }));
+	CHECK(eventually([&] {
+		int n = ring.seen_now() + other.seen_now();
+		settle(50);
+		return n + ring.seen_now() + other.seen_now() == 0;
+	}));
+	CHECK(ep.count(0) >= 1);
+}
+
+TEST_CASE_METHOD(RingCase, "an instance that is closed while a ring polls it still completes the poll", "[1.6][uring]")
+{
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	ring.poll(ep.fd(), 7);
+	ep.close();
+	CHECK(ring.idle());
+	put(target);
+	CHECK(ring.next() == Completion{ 7, POLLIN, false });
+}
+
+TEST_CASE_METHOD(Case, "a ring that is closed takes its polls with it", "[1.6][uring]")
+{
+	Fd target = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	for (int i = 0; i < 10; i++) {
+		Ring ring;
+		ring.poll_multishot(ep.fd(), 7);
+		if (i % 2)
+			REQUIRE(ep.add(ring.fd(), EPOLLIN, 2) == 0);
+	}
+	put(target);
+	// The ring's own close is finished in the background.
+	CHECK(eventually([&] { return watches(ep.fd()).size() == 1; }));
+	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
+}
+
+TEST_CASE_METHOD(RingCase, "polls come and go while the instance is woken and harvested", "[1.5][uring]")
+{
+	std::atomic<bool> stop{ false };
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	std::thread producer([&] {
+		while (!stop) {
+			put(target);
+			ep.wait(0);
+		}
+	});
+	auto end = Clock::now() + milliseconds(2000);
+	int rounds = 0, odd = 0;
+	while (Clock::now() < end) {
+		ring.poll(ep.fd(), 7);
+		io_uring_prep_poll_remove(ring.sqe(8), 7);
+		ring.named();
+		ring.submit();
+		for (int i = 0; i < 2; i++) {
+			Completion c = ring.next();
+			bool fine = c.data == 7 ? c.result == POLLIN || c.result == -ECANCELED :
+						  c.result == 0 || c.result == -ENOENT || c.result == -EALREADY;
+			odd += !fine;
+		}
+		rounds++;
+	}
+	stop = true;
+	producer.join();
+	CHECK(odd == 0);
+	CHECK(rounds > 10);
+}
+
+TEST_CASE_METHOD(RingCase, "io_uring's EPOLL_CTL changes the kernel's epoll; a [myepoll] instance is EINVAL",
+		 "[1.7][uring]")
+{
+	epoll_event e = ev(EPOLLIN, 1);
+	put(target);
+	io_uring_prep_epoll_ctl(ring.sqe(7), ep.fd(), target, EPOLL_CTL_ADD, &e);
+	ring.named();
+	ring.submit();
+	CHECK(ring.next() == Completion{ 7, be().native() ? 0 : -EINVAL, false });
+	CHECK(ep.count(0) == (be().native() ? 1 : 0));
+	CHECK(watches(ep.fd()).size() == (be().native() ? 1U : 0U));
+}
