@@ -34,6 +34,12 @@ void *operator new(std::size_t size)
 	throw std::bad_alloc();
 }
 
+void *operator new(std::size_t size, const std::nothrow_t &) noexcept
+{
+	allocations++;
+	return std::malloc(size ? size : 1);
+}
+
 void operator delete(void *p) noexcept
 {
 	std::free(p);
@@ -397,6 +403,8 @@ TEST_CASE("poller: nothing is allocated after construction", "[cxx]")
 	CHECK(allocations.load() > after);
 }
 
+/* To ASan a forced unwind is a stack in disorder. */
+#ifndef __SANITIZE_ADDRESS__
 TEST_CASE("poller: cancellation unwinds through a wait", "[cxx]")
 {
 	static poller p;
@@ -427,3 +435,4 @@ TEST_CASE("poller: cancellation unwinds through a wait", "[cxx]")
 	CHECK(unwound);
 	p.close();
 }
+#endif
