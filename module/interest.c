@@ -105,6 +105,7 @@ static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 	item->events = event->events;
 	item->fd = fd;
 	item->busy = false;
+	item->woken = false;
 	item->dead = false;
 	item->nested = myep_is_instance(file);
 	INIT_LIST_HEAD(&item->ep_link);

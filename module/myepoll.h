@@ -71,7 +71,7 @@
  *   events		written under ep->mtx; read under it, or by myep_wake() under
  *			ep->wq.lock; the barrier in ctl_mod() orders the two
  *   data		ep->mtx
- *   ready_link, ep_link, busy, dead	ep->wq.lock
+ *   ready_link, ep_link, busy, woken, dead	ep->wq.lock
  *   first, its list	ep->mtx while the item is in the index, then its remover
  *   ws			ep->mtx for writing, RCU for myep_wake()
  *
@@ -81,16 +81,17 @@
  *
  * item->ready_link is linked on ep->ready, or on a list on the stack of who scans
  * and so holds ep->mtx, or on nothing. All links change under ep->wq.lock,
- * whichever list they are on, so an item can leave at any time. A scan takes
- * items off the head, polls them, and puts level-triggered ones that it has
- * delivered back to the tail. The rest is set aside meanwhile, so that ep->ready
- * collects what arrives and the scan does not meet it; at the end the list is
+ * whichever list they are on, so an item can leave at any time. A scan sets the
+ * list aside, so that ep->ready collects what arrives meanwhile; holds some items
+ * from the head and polls them, without ep->wq.lock; and takes off what is done
+ * with. Level-triggered items that it delivers stay linked. At the end the list is
  * [rest][arrivals][delivered].
  *
- *   idle	ready_link empty, !busy
+ *   idle	ready_link empty
  *   queued	ready_link linked, !busy: by myep_wake(), ADD, MOD, or a scan
- *   busy	taken by a scan, which polls its file without ep->wq.lock. A wakeup
- *		queues it again on ep->ready, so no edge is lost.
+ *   busy	ready_link linked: a scan holds it. A wakeup leaves word in
+ *		item->woken, and the scan queues it again instead of taking it
+ *		off, so no edge is lost.
  *
  * ep->pending says that an item is queued or a scan under way, as one word: it
  * goes up with the first item queued, stays up through a scan, and goes down only
@@ -259,7 +260,8 @@ struct myep_hook {
  * @data:	the caller's
  * @events:	the mask
  * @fd:		the number it was added under
- * @busy:	a scan is polling it
+ * @busy:	a scan holds it
+ * @woken:	there was a wakeup since it was held
  * @dead:	removed; a scan that has it frees it
  * @nested:	@file is a [myepoll] file
  * @ep_link:	on @ep->items
@@ -275,6 +277,7 @@ struct myep_item {
 	__poll_t events;
 	int fd;
 	bool busy;
+	bool woken;
 	bool dead;
 	bool nested;
 	struct list_head ep_link;

@@ -188,6 +188,8 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 		WRITE_ONCE(ep->pending, true);
 		myep_ws_stay_awake(item);
 	}
+	/* For a scan that holds it, and may have polled it before. */
+	item->woken = true;
 
 	if (has_waiters(ep)) {
 		if (!consumed)
@@ -220,37 +222,29 @@ out:
 }
 
 /*
- * Take an item off @list, to poll it: with a reference to its file, and busy.
- * Under ep->wq.lock, which has to be dropped for ->poll.
+ * Hold an item of the ready list, to poll it: with a reference to its file, busy,
+ * and still linked. Under ep->wq.lock, which has to be dropped for ->poll.
  *
- * Return: NULL at the end of the list.
+ * Return: false if the file is closing. The item, which the close hook is going
+ * to remove, is off the list then.
  */
-static struct myep_item *take(struct myep *ep, struct list_head *list)
+static bool hold(struct myep_item *item)
 {
-	unsigned int passed = 0;
+	lockdep_assert_held(&item->ep->mtx);
+	lockdep_assert_held(&item->ep->wq.lock);
 
-	lockdep_assert_held(&ep->mtx);
-	lockdep_assert_held(&ep->wq.lock);
-
-	while (!list_empty(list)) {
-		struct myep_item *item = list_first_entry(list,
-							  struct myep_item,
-							  ready_link);
-
+	/* It is linked, so this is a file still: "Removal" in myepoll.h. */
+	if (unlikely(!myep_file_tryget(item->file))) {
 		list_del_init(&item->ready_link);
-		/* It was linked, so this is a file still: "Removal" in myepoll.h. */
-		if (likely(myep_file_tryget(item->file))) {
-			item->busy = true;
-			return item;
-		}
-		/* Closing; the close hook removes it. */
-		myep_breathe(ep, &passed);
+		return false;
 	}
-	return NULL;
+	item->busy = true;
+	item->woken = false;
+	return true;
 }
 
 /*
- * Give back an item that was taken. Under ep->wq.lock.
+ * Give back an item that was held. Under ep->wq.lock.
  *
  * Return: false if it has been removed meanwhile, and is gone now.
  */
@@ -263,6 +257,20 @@ static bool give_back(struct myep_item *item)
 		return true;
 	myep_item_free(item);
 	return false;
+}
+
+/*
+ * An item given back need not be looked at again: off the list, unless a wakeup
+ * has come since it was held. Under ep->wq.lock.
+ */
+static void retire(struct myep_item *item)
+{
+	if (unlikely(item->woken)) {
+		list_move_tail(&item->ready_link, &item->ep->ready);
+		return;
+	}
+	list_del_init(&item->ready_link);
+	myep_ws_relax(item);
 }
 
 /*
@@ -343,8 +351,8 @@ static void put_last(struct file *file)
 	queue_work(myep_workqueue, &put->work);
 }
 
-/* Poll an item that a scan has taken, and drop the reference. */
-static __poll_t poll_taken(struct myep_item *item, poll_table *pt, int depth)
+/* Poll an item that is held, and drop the reference. */
+static __poll_t poll_held(struct myep_item *item, poll_table *pt, int depth)
 {
 	struct file *file = item->file;
 	__poll_t revents = myep_item_poll(item, file, pt, depth);
@@ -388,17 +396,24 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	spin_lock_irq(&ep->wq.lock);
 	/* What arrives from here on is not waited for. */
 	list_splice_init(&ep->ready, &todo);
-	while (!revents && (item = take(ep, &todo))) {
+	while (!revents && !list_empty(&todo)) {
+		bool held;
+
+		item = list_first_entry(&todo, struct myep_item, ready_link);
+		held = hold(item);
 		spin_unlock_irq(&ep->wq.lock);
-		revents = poll_taken(item, &none, depth + 1);
+		if (held)
+			revents = poll_held(item, &none, depth + 1);
+		else
+			cond_resched();
 		spin_lock_irq(&ep->wq.lock);
 
+		if (!held)
+			continue;
 		if (!give_back(item))
 			revents = 0;
-		else if (revents)
-			list_move(&item->ready_link, &todo);
-		else if (list_empty(&item->ready_link))
-			myep_ws_relax(item);
+		else if (!revents)
+			retire(item);
 	}
 	list_splice(&todo, &ep->ready);
 	scan_done(ep);
@@ -412,26 +427,41 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
  * struct batch - items polled together, delivered together
  * @n:		how many
  * @ready:	how many of them have events
- * @item:	the items, in the order of the ready list
+ * @held:	the list they are on meanwhile, in their order
+ * @item:	the items
  * @revents:	what their files answered
  */
 struct batch {
 	int n;
 	int ready;
+	struct list_head held;
 	struct myep_item *item[BATCH];
 	__poll_t revents[BATCH];
 };
 
-/* Under ep->wq.lock. */
-static void batch_take(struct batch *b, struct myep *ep, struct list_head *list,
-		       int want)
+/* Under ep->wq.lock. May come back with less than there is, but for a pause. */
+static void batch_hold(struct batch *b, struct list_head *todo, int want)
 {
+	struct list_head *last = todo;
+	int closing = 0;
 	int n = 0;
 
-	do {
-		b->item[n] = take(ep, list);
-	} while (b->item[n] && ++n < want && !list_empty(list));
+	while (n < want && !list_is_last(last, todo)) {
+		struct myep_item *item = list_entry(last->next,
+						    struct myep_item,
+						    ready_link);
+
+		if (unlikely(!hold(item))) {
+			if (++closing == BATCH)
+				break;
+			continue;
+		}
+		b->item[n++] = item;
+		last = &item->ready_link;
+	}
 	b->n = n;
+	INIT_LIST_HEAD(&b->held);
+	list_cut_position(&b->held, todo, last);
 }
 
 /* Under ep->mtx alone. */
@@ -443,7 +473,7 @@ static void batch_poll(struct batch *b)
 	init_poll_funcptr(&pt, NULL);
 	b->ready = 0;
 	for (i = 0; i < b->n; i++) {
-		b->revents[i] = poll_taken(b->item[i], &pt, 1);
+		b->revents[i] = poll_held(b->item[i], &pt, 1);
 		b->ready += !!b->revents[i];
 	}
 }
@@ -455,7 +485,8 @@ static void batch_poll(struct batch *b)
  */
 static int batch_put(const struct batch *b, struct epoll_event __user *events)
 {
-	int i, put = 0;
+	struct epoll_event __user *event = events;
+	int i;
 
 	if (!b->ready ||
 	    !user_write_access_begin(events, b->ready * sizeof(*events)))
@@ -464,66 +495,48 @@ static int batch_put(const struct batch *b, struct epoll_event __user *events)
 	for (i = 0; i < b->n; i++) {
 		if (!b->revents[i])
 			continue;
-		unsafe_put_user(b->revents[i], &events[put].events, fault);
-		unsafe_put_user(b->item[i]->data, &events[put].data, fault);
-		put++;
+		unsafe_put_user(b->revents[i], &event->events, fault);
+		unsafe_put_user(b->item[i]->data, &event->data, fault);
+		event++;
 	}
 fault:
 	user_write_access_end();
-	return put;
+	return event - events;
 }
 
 /*
- * Give a delivered item back: one-shot is disarmed, level-triggered goes to the
- * tail of @again, unless a wakeup has queued it already. Under ep->wq.lock.
+ * Give the batch back, its first @put events delivered. Level-triggered items stay
+ * on b->held. Those not delivered, as the buffer faulted, go back to @todo, where
+ * they came from. Under ep->wq.lock.
  */
-static void delivered(struct myep_item *item, struct list_head *again)
+static void batch_give_back(struct batch *b, int put, struct list_head *todo)
 {
-	if (!give_back(item))
-		return;
-
-	if (item->events & EPOLLONESHOT)
-		item->events &= MYEP_PRIVATE_BITS;
-	else if (!(item->events & EPOLLET) && list_empty(&item->ready_link))
-		list_add_tail(&item->ready_link, again);
-
-	if (list_empty(&item->ready_link))
-		myep_ws_relax(item);
-}
-
-/*
- * Give the batch back, its first @put events delivered. Under ep->wq.lock. With
- * an event undelivered it is the last batch, and @again is the ready list.
- */
-static void batch_give_back(struct batch *b, int put, struct list_head *again)
-{
-	int undelivered = b->ready - put;
 	int i;
 
 	for (i = 0; i < b->n; i++) {
 		struct myep_item *item = b->item[i];
 
-		if (b->revents[i]) {
-			if (--put < 0)
-				break;
-			delivered(item, again);
-		} else if (give_back(item) && list_empty(&item->ready_link)) {
-			myep_ws_relax(item);
-		}
-	}
-	if (likely(!undelivered))
-		return;
+		if (unlikely(b->revents[i] && --put < 0))
+			break;
+		if (!give_back(item))
+			continue;
 
-	/* The buffer faulted. What is left keeps its place, at the head. */
-	while (b->n-- > i) {
-		struct myep_item *item = b->item[b->n];
+		if (b->revents[i] && item->events & EPOLLONESHOT)
+			item->events &= MYEP_PRIVATE_BITS;
+		else if (b->revents[i] && !(item->events & EPOLLET))
+			continue;
+		retire(item);
+	}
+
+	while (unlikely(b->n > i)) {
+		struct myep_item *item = b->item[--b->n];
 
 		if (!give_back(item))
 			continue;
 		if (b->revents[b->n])
-			list_move(&item->ready_link, again);
-		else if (list_empty(&item->ready_link))
-			myep_ws_relax(item);
+			list_move(&item->ready_link, todo);
+		else
+			retire(item);
 	}
 }
 
@@ -554,30 +567,21 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 
 	mutex_lock(&ep->mtx);
 	spin_lock_irq(&ep->wq.lock);
-	batch_take(&batch, ep, &ep->ready, min(max, BATCH));
-	/*
-	 * Set the rest aside for another batch: what this one delivers shall not
-	 * be met again, should it be woken meanwhile.
-	 */
+	/* What arrives from here on is the next call's. */
 	list_splice_init(&ep->ready, &todo);
-
-	for (;;) {
+	do {
+		batch_hold(&batch, &todo, min(max - done, BATCH));
 		spin_unlock_irq(&ep->wq.lock);
 		batch_poll(&batch);
 		put = batch_put(&batch, events + done);
 		spin_lock_irq(&ep->wq.lock);
 
+		batch_give_back(&batch, put, &todo);
+		list_splice_tail(&batch.held, &again);
 		done += put;
-		if (put < batch.ready || done == max || list_empty(&todo))
-			break;
-
-		batch_give_back(&batch, put, &again);
-		batch_take(&batch, ep, &todo, min(max - done, BATCH));
-	}
-	/* The rest, what has arrived, what was delivered and may be ready still. */
+	} while (put == batch.ready && done < max && !list_empty(&todo));
 	list_splice(&todo, &ep->ready);
 	list_splice_tail(&again, &ep->ready);
-	batch_give_back(&batch, put, &ep->ready);
 	scan_done(ep);
 	spin_unlock_irq(&ep->wq.lock);
 	mutex_unlock(&ep->mtx);
