@@ -10,6 +10,7 @@
 #include <linux/capability.h>
 #include <linux/file.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "myepoll.h"
 
@@ -432,7 +433,8 @@ void myep_release_items(struct myep *ep)
 
 /**
  * myep_file_closing - the last reference to a file is gone
- * @file: any file of the system, in __fput() before its ->release
+ * @file: any file of the system, in __fput() before its ->release; or held by
+ *        the caller alone
  *
  * Must not sleep (close_hook.c). Nothing can be put off, since ->release frees
  * the wait queues, but other threads get their turn between two items, unless
@@ -447,6 +449,52 @@ void myep_file_closing(struct file *file)
 		if (preemptible())
 			cond_resched();
 	}
+}
+
+/* struct last_put - the last reference to a file, on its way to a worker */
+struct last_put {
+	struct work_struct work;
+	struct file *file;
+};
+
+static void last_put_work(struct work_struct *work)
+{
+	struct last_put *put = container_of(work, struct last_put, work);
+
+	__fput_sync(put->file);
+	kfree(put);
+}
+
+/**
+ * myep_file_put - drop a reference that was taken to poll or to look
+ * @file: the file of an item
+ *
+ * Where everybody else has closed the file meanwhile, it is time for its watches
+ * to go, before anyone finds the number free and uses it anew. And fput() would
+ * have it closed when this thread returns to user space, but it may go to sleep
+ * before, for good, with the peer of a socket waiting for its end: a worker
+ * closes it now.
+ *
+ * Return: false if it was the last, and no item watches the file any more.
+ */
+bool myep_file_put(struct file *file)
+{
+	struct last_put *put;
+
+	if (likely(myep_file_put_unless_last(file)))
+		return true;
+
+	myep_file_closing(file);
+
+	put = kmalloc(sizeof(*put), GFP_KERNEL);
+	if (likely(put)) {
+		INIT_WORK(&put->work, last_put_work);
+		put->file = file;
+		queue_work(myep_workqueue, &put->work);
+	} else {
+		fput(file);
+	}
+	return false;
 }
 
 /**
@@ -484,7 +532,7 @@ struct myep_item *myep_walk_next(struct myep_walk *walk)
 	lockdep_assert_held(&ep->mtx);
 
 	if (walk->item)
-		fput(walk->item->file);
+		myep_file_put(walk->item->file);
 	walk->item = NULL;
 
 	spin_lock_irq(&ep->wq.lock);
@@ -511,5 +559,5 @@ void myep_walk_end(struct myep_walk *walk)
 	spin_unlock_irq(&ep->wq.lock);
 
 	if (walk->item)
-		fput(walk->item->file);
+		myep_file_put(walk->item->file);
 }

@@ -115,6 +115,8 @@
  *     C's. It may come after the instance's ->release, which is why each item
  *     holds a reference to the instance.
  *   A and B: A's caller holds the instance's file.
+ * C also comes from whoever finds that the reference it took to call ->poll is the
+ * only one left: myep_file_put(). That is the close, as far as anyone can see.
  *
  * The remover then, in this order: unhooks the item from all wait queues, after
  * which no wakeup can reach it; unlinks it from the instance's lists under
@@ -343,6 +345,7 @@ int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event);
 void myep_release_items(struct myep *ep);
 void myep_file_closing(struct file *file);
 void myep_item_free(struct myep_item *item);
+bool myep_file_put(struct file *file);
 void myep_walk_start(struct myep_walk *walk, struct myep *ep);
 struct myep_item *myep_walk_next(struct myep_walk *walk);
 void myep_walk_end(struct myep_walk *walk);

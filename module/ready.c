@@ -7,11 +7,8 @@
  * delivers what they answer (myep_harvest()), or only looks (myep_poll()). See
  * "The ready list" in myepoll.h for the states.
  */
-#include <linux/file.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/workqueue.h>
 
 #include "myepoll.h"
 
@@ -318,49 +315,14 @@ __poll_t myep_item_poll(const struct myep_item *item, struct file *file,
 	return revents & item->events;
 }
 
-/* struct last_put - the last reference to a file, on its way to a worker */
-struct last_put {
-	struct work_struct work;
-	struct file *file;
-};
-
-static void last_put_work(struct work_struct *work)
-{
-	struct last_put *put = container_of(work, struct last_put, work);
-
-	fput(put->file);
-	kfree(put);
-}
-
-/*
- * Everybody else has closed the file while it was polled. fput() would have it
- * closed when this thread returns to user space, but it may go to sleep before,
- * for good, with the peer of a socket waiting for its end. A worker closes it
- * now.
- */
-static void put_last(struct file *file)
-{
-	struct last_put *put = kmalloc(sizeof(*put), GFP_KERNEL);
-
-	if (unlikely(!put)) {
-		fput(file);
-		return;
-	}
-	INIT_WORK(&put->work, last_put_work);
-	put->file = file;
-	queue_work(myep_workqueue, &put->work);
-}
-
 /* Poll an item that is held, and drop the reference. */
 static __poll_t poll_held(struct myep_item *item, poll_table *pt, int depth)
 {
 	struct file *file = item->file;
 	__poll_t revents = myep_item_poll(item, file, pt, depth);
 
-	/* With the file the item may go, but not its memory: it is busy. */
-	if (unlikely(!myep_file_put_unless_last(file)))
-		put_last(file);
-	return revents;
+	/* If that was the last, it is dead by now, but busy, so still there. */
+	return likely(myep_file_put(file)) ? revents : 0;
 }
 
 /**
