@@ -25,10 +25,15 @@ static std::vector<std::string> command(const std::vector<std::string> &argument
 	return argv;
 }
 
+static std::string library()
+{
+	return directory() + "/../userspace/libmyepoll-preload.so";
+}
+
 static Ran preloaded(const std::vector<std::string> &arguments, std::vector<std::string> environment = {},
 		     const std::function<void()> &before = {})
 {
-	environment.push_back("LD_PRELOAD=" + directory() + "/../userspace/libmyepoll-preload.so");
+	environment.push_back("LD_PRELOAD=" + library());
 	return run(command(arguments), environment, before);
 }
 
@@ -280,6 +285,7 @@ TEST_CASE("preload: no statistics unasked, nor where stderr is no longer ours", 
 	Fd file(mkstemp(name));
 
 	REQUIRE(file >= 0);
+	CHECK(run({ "/bin/true" }, { "MYEPOLL_STATS=1", "LD_PRELOAD=" + library() }).err == "");
 	CHECK(preloaded({ "countable" }).err == "");
 	CHECK(preloaded({ "countable" }, { "MYEPOLL_STATS=0" }).err == "");
 	CHECK(preloaded({ "countable", "closed" }, { "MYEPOLL_STATS=1" }).status == 0);

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # The libraries' own tests; read by tests/Makefile.
 #
-#   wrapper		with the libraries as they are
+#   wrapper		with the shared libraries; echo-server has the static ones
 #   wrapper-asan	libraries and tests under ASan and UBSan
 #   wrapper-program	what the preload library is tried on (by both)
 
 PROGRAMS += wrapper wrapper-asan wrapper-program
 
 W_BUILD	:= $(TOP)/build/userspace
-W_LIBS	:= $(W_BUILD)/libmyepoll++.a $(W_BUILD)/libmyepoll.a
+W_LIBS	:= $(W_BUILD)/libmyepoll++.so $(W_BUILD)/libmyepoll.so
 W_FLAGS	:= -I$(TOP) -I$(TOP)/userspace/include
 W_SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # The check of vptrs needs free descriptors, which one test has none of.
@@ -29,7 +29,7 @@ $(W_LIBS): w-userspace ;
 $(OBJ)/wrapper/%.o: TEST_CXXFLAGS += $(W_FLAGS)
 
 $(OUT)/wrapper: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS)
-	$(CXX) -pthread $(LDFLAGS) -o $@ $^
+	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../userspace' -o $@ $^
 
 $(OUT)/wrapper-program: $(OBJ)/wrapper/program.o $(OBJ)/wrapper/util.o $(OUT)/libwrapper-early.so
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -o $@ $^

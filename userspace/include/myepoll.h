@@ -7,6 +7,9 @@
  * thread-safe and, like epoll's, async-signal-safe. Where the device cannot be
  * opened, creating fails with open(2)'s errno on /dev/myepoll (ENOENT, ENXIO,
  * EACCES, ...); nothing falls back to the kernel's epoll in silence.
+ *
+ * On a file descriptor that is no [myepoll] instance, one of the kernel's epoll
+ * among them, calls fail as epoll's do on what is no epoll, and do nothing.
  */
 #ifndef MYEPOLL_H
 #define MYEPOLL_H
@@ -23,8 +26,9 @@ extern "C" {
  * myepoll_create1 - make an instance
  * @flags: 0 or EPOLL_CLOEXEC
  *
- * Returns a file descriptor, or -1 with errno of epoll_create1(2) or of
- * opening the device.
+ * Returns a file descriptor, the lowest that is free, or -1 with errno of
+ * epoll_create1(2) or of opening the device. For a moment that takes a second
+ * descriptor: EMFILE already where a single one is left.
  */
 int myepoll_create1(int flags);
 
@@ -39,14 +43,24 @@ int myepoll_create(int size);
  */
 int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 
-/** myepoll_wait - wait for events, see epoll_wait(2); @timeout in ms, -1: forever. */
+/**
+ * myepoll_wait - wait for events, see epoll_wait(2); @timeout in ms, -1: forever
+ *
+ * This and the next two are cancellation points. A thread that is cancelled
+ * just as the call returns loses the events that it was about to return.
+ */
 int myepoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout);
 
 /** myepoll_pwait - with @sigmask (may be NULL) as the signal mask, see epoll_pwait(2). */
 int myepoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
 		  const sigset_t *sigmask);
 
-/** myepoll_pwait2 - with a timeout in ns, NULL: forever, see epoll_pwait2(2). */
+/**
+ * myepoll_pwait2 - with a timeout in ns, NULL: forever, see epoll_pwait2(2)
+ *
+ * @timeout and, here and above, @sigmask are read in the program, like @event.
+ * Without a mask and with whole milliseconds it takes the fast door too.
+ */
 int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 		   const struct timespec *timeout, const sigset_t *sigmask);
 
@@ -59,7 +73,7 @@ int myepoll_is_instance(int fd);
 
 /** enum myepoll_door - how calls reach the module; see uapi/myepoll.h */
 enum myepoll_door {
-	MYEPOLL_DOOR_UNKNOWN, /* nothing was created yet */
+	MYEPOLL_DOOR_UNKNOWN, /* no instance was seen yet */
 	MYEPOLL_DOOR_IOCTL,
 	MYEPOLL_DOOR_FAST,
 };
@@ -67,8 +81,9 @@ enum myepoll_door {
 /**
  * myepoll_door - the door this process uses
  *
- * Chosen when the first instance is made: the fast one where it is open, and
- * ioctl(2) where it is not or where the environment says MYEPOLL_DOOR=ioctl.
+ * Chosen when the first instance is made or, inherited or received, first used:
+ * the fast one where it is open, and ioctl(2) where it is not or where the
+ * environment says MYEPOLL_DOOR=ioctl.
  */
 enum myepoll_door myepoll_door(void);
 

@@ -22,7 +22,8 @@
  *   MYEPOLL_STRICT=1	without the device creating fails, with open(2)'s errno;
  *			otherwise it says so once on stderr and uses epoll
  *   MYEPOLL_STATS=1	at exit(3), say on stderr what was served by whom. Not at
- *			_exit(2) or a deadly signal. A forked child counts anew
+ *			_exit(2) or a deadly signal, nor where there was nothing.
+ *			A forked child counts anew
  *   MYEPOLL_IO_URING=1	let syscall(io_uring_setup) through. Otherwise ENOSYS:
  *			epoll changes that a program sends through a ring do not
  *			come past here. (liburing does not use syscall(); tell a
@@ -185,12 +186,18 @@ static __attribute__((constructor)) void start(void)
 		pthread_atfork(NULL, NULL, forget);
 }
 
+static bool idle(const struct tally *t)
+{
+	return !(t->create | t->ctl | t->wait);
+}
+
+/* Of programs that use no epoll, as a script runs many, there is nothing to say. */
 static __attribute__((destructor)) void end(void)
 {
 	char line[320];
 	int len;
 
-	if (!counting())
+	if (!counting() || (idle(&ours) && idle(&theirs)))
 		return;
 	len = snprintf(line, sizeof(line),
 		       "myepoll[%d %s]: create %lu ctl %lu wait %lu events %lu by myepoll (%s); create %lu ctl %lu wait %lu events %lu by epoll\n",

@@ -46,9 +46,9 @@ foreign_wait(long r, const struct epoll_event *events, int maxevents)
 		return r;
 	if (maxevents <= 0 || maxevents > INT_MAX / (int)sizeof(*events))
 		return -EINVAL;
-	/* access_ok(): programs live in the lower half */
+	/* access_ok(): 64-bit programs live in the lower half */
 	if (__builtin_add_overflow(start, maxevents * sizeof(*events), &end) ||
-	    end > UINTPTR_MAX / 2 + 1)
+	    (sizeof(end) == 8 && end > UINTPTR_MAX / 2 + 1))
 		return -EFAULT;
 	return -EINVAL;
 }

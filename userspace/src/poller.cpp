@@ -108,11 +108,19 @@ void poller::remove(int fd)
 std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask,
 				 std::error_code &ec)
 {
-	const timespec timeout{static_cast<std::time_t>(ns / ns_per_s),
-			       static_cast<long>(ns % ns_per_s)};
-	const int n = myepoll_pwait2(fd_, reinterpret_cast<epoll_event *>(room.data()),
-				     static_cast<int>(std::min(room.size(), max_events)),
-				     ns < 0 ? nullptr : &timeout, mask);
+	auto *const events = reinterpret_cast<epoll_event *>(room.data());
+	const int max = static_cast<int>(std::min(room.size(), max_events));
+	int n;
+
+	if (!mask && ns <= 0) {
+		/* The commonest: for ever, and not at all */
+		n = myepoll_wait(fd_, events, max, static_cast<int>(ns));
+	} else {
+		const timespec timeout{static_cast<std::time_t>(ns / ns_per_s),
+				       static_cast<long>(ns % ns_per_s)};
+
+		n = myepoll_pwait2(fd_, events, max, ns < 0 ? nullptr : &timeout, mask);
+	}
 
 	ec = code(n);
 	return room.first(static_cast<std::size_t>(std::max(n, 0)));
