@@ -13,7 +13,7 @@
 #include <net/busy_poll.h>
 #include <net/sock.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 static int params_set(struct myep_busy_poll *bp, const void __user *arg)
 {

@@ -22,7 +22,7 @@
 #include <linux/jump_label.h>
 #include <linux/workqueue.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* The test file, and whether its close was seen. */
 static struct file *probe_file;

@@ -9,14 +9,14 @@
  * a list. The hash is sized at load and never grows: the trees take what it
  * does not spread.
  *
- * The bucket's lock decides who removes an item: see "Removal" in myepoll.h.
+ * The bucket's lock decides who removes an item: see "Removal" in internal.h.
  * Called from ctl, ->release and the close hook, never from a wakeup.
  */
 #include <linux/hash.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* struct myep_bucket - the items of the files that hash to it */
 struct myep_bucket {
@@ -269,7 +269,10 @@ void myep_index_disown(struct myep *ep)
 	spin_unlock(&b->lock);
 }
 
-/* Eight watches to a bucket where one user has as many as the quota allows. */
+/*
+ * One user who has as many watches as the default quota allows makes for trees of
+ * some 8 to 16 items.
+ */
 int __init myep_index_init(void)
 {
 	unsigned long n = clamp(myep_quota_default() / 8, 1UL << 10, 1UL << 20);

@@ -3,7 +3,7 @@
  * instance.c - one [myepoll] file, from create to its last reference
  *
  * An instance is held by its file and by each of its items, since an item may
- * be removed by the close hook after the file is gone ("Removal" in myepoll.h).
+ * be removed by the close hook after the file is gone ("Removal" in internal.h).
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -11,7 +11,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* Instances that are not freed yet; unloading waits for the last. */
 static atomic_long_t instances;
@@ -63,7 +63,11 @@ void myep_put(struct myep *ep)
 
 	WARN_ON_ONCE(!list_empty(&ep->items));
 	myep_quota_put(ep->quota);
-	kfree(ep);
+	/* irq_work touches the work once more after its handler. */
+	if (unlikely(ep->rewoken))
+		kfree_rcu(ep, rcu);
+	else
+		kfree(ep);
 	if (atomic_long_dec_and_test(&instances))
 		wake_up(&instances_gone);
 }

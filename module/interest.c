@@ -5,14 +5,14 @@
  * Owns items from allocation to free, and their hooks on wait queues. ctl comes
  * from the doors and runs under ep->mtx; the other two ways to lose an item,
  * close of the instance and close of the watched file, end here too. See
- * "Removal" in myepoll.h for how the three exclude each other.
+ * "Removal" in internal.h for how the three exclude each other.
  */
 #include <linux/capability.h>
 #include <linux/file.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* What an exclusive watch may ask for. */
 #define EXCLUSIVE_BITS \
@@ -26,6 +26,12 @@ struct hook_table {
 	bool failed;
 };
 
+/* The first hook is part of the item, and in use once a ->poll has named a queue. */
+static bool is_hooked(const struct myep_item *item)
+{
+	return item->first.item;
+}
+
 /* Called by the file's ->poll, through poll_wait(), for each of its queues. */
 static void hook_onto(struct file *file, wait_queue_head_t *head,
 		      poll_table *pt)
@@ -34,7 +40,7 @@ static void hook_onto(struct file *file, wait_queue_head_t *head,
 	struct myep_item *item = table->item;
 	struct myep_hook *hook = &item->first;
 
-	if (unlikely(hook->item)) {
+	if (unlikely(is_hooked(item))) {
 		hook = NULL;
 		if (!table->failed)
 			hook = kmem_cache_alloc(myep_hook_cache, GFP_KERNEL);
@@ -75,7 +81,7 @@ static void unhook(struct myep_item *item)
 {
 	struct myep_hook *hook;
 
-	if (item->first.item)
+	if (is_hooked(item))
 		unhook_one(&item->first);
 
 	while (unlikely(hook = item->first.next)) {

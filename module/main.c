@@ -10,7 +10,7 @@
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 bool myep_fast_door __ro_after_init = true;
 module_param_named(fast_door, myep_fast_door, bool, 0444);

@@ -14,7 +14,7 @@
 #include <linux/file.h>
 #include <linux/magic.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 static DEFINE_MUTEX(nest_mutex);
 

@@ -15,7 +15,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /**
  * struct myep_quota - one user's watches

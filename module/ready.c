@@ -5,12 +5,13 @@
  * Owns the ready list: myep_wake() puts items on it, in any context and under
  * ep->wq.lock only; a scan, under ep->mtx, takes them off, asks their files and
  * delivers what they answer (myep_harvest()), or only looks (myep_poll()). See
- * "The ready list" in myepoll.h for the states.
+ * "The ready list" in internal.h for the states, and wait.c for the thread that is
+ * woken.
  */
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* Items polled between two sections under ep->wq.lock. */
 #define BATCH		16
@@ -108,6 +109,7 @@ static void pass_on(struct myep *ep, __poll_t extra)
 
 	if (READ_ONCE(ep->waking_cpu) == smp_processor_id())
 		WRITE_ONCE(ep->circle, true);
+	WRITE_ONCE(ep->rewoken, true);
 	refcount_inc(&ep->refs);
 	if (!irq_work_queue(&ep->rewake))
 		myep_put(ep);
@@ -171,7 +173,7 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 
 	myep_busy_note(item);
 
-	events = item->events;
+	events = READ_ONCE(item->events);
 	consumed = !(events & EPOLLEXCLUSIVE);
 
 	/* A one-shot watch that has fired asks for nothing. */
@@ -230,7 +232,7 @@ static bool hold(struct myep_item *item)
 	lockdep_assert_held(&item->ep->mtx);
 	lockdep_assert_held(&item->ep->wq.lock);
 
-	/* It is linked, so this is a file still: "Removal" in myepoll.h. */
+	/* It is linked, so this is a file still: "Removal" in internal.h. */
 	if (unlikely(!myep_file_tryget(item->file))) {
 		list_del_init(&item->ready_link);
 		return false;
@@ -271,17 +273,33 @@ static void retire(struct myep_item *item)
 }
 
 /*
- * The end of a scan: everything is back on the ready list. Pass the turn on, so
- * that the next waiter finds the level-triggered items again, and so on. Under
- * ep->wq.lock.
+ * Set the ready list aside, on @todo; what arrives from here on is the next
+ * scan's. Under ep->mtx. Returns with ep->wq.lock held.
  */
-static void scan_done(struct myep *ep)
+static void scan_start(struct myep *ep, struct list_head *todo)
+	__acquires(&ep->wq.lock)
 {
-	bool pending = !list_empty(&ep->ready);
+	lockdep_assert_held(&ep->mtx);
 
+	spin_lock_irq(&ep->wq.lock);
+	list_splice_init(&ep->ready, todo);
+}
+
+/*
+ * Put back what is left of @todo, and pass the turn on, so that the next waiter
+ * finds the level-triggered items again, and so on. Drops ep->wq.lock.
+ */
+static void scan_end(struct myep *ep, struct list_head *todo)
+	__releases(&ep->wq.lock)
+{
+	bool pending;
+
+	list_splice(todo, &ep->ready);
+	pending = !list_empty(&ep->ready);
 	WRITE_ONCE(ep->pending, pending);
 	if (pending && has_waiters(ep))
 		wake_up_locked(&ep->wq);
+	spin_unlock_irq(&ep->wq.lock);
 }
 
 /* A thread that was woken to harvest will not. */
@@ -355,9 +373,7 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	init_poll_funcptr(&none, NULL);
 
 	mutex_lock_nested(&ep->mtx, depth);
-	spin_lock_irq(&ep->wq.lock);
-	/* What arrives from here on is not waited for. */
-	list_splice_init(&ep->ready, &todo);
+	scan_start(ep, &todo);
 	while (!revents && !list_empty(&todo)) {
 		bool held;
 
@@ -377,9 +393,7 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 		else if (!revents)
 			retire(item);
 	}
-	list_splice(&todo, &ep->ready);
-	scan_done(ep);
-	spin_unlock_irq(&ep->wq.lock);
+	scan_end(ep, &todo);
 	mutex_unlock(&ep->mtx);
 
 	return revents ? EPOLLIN | EPOLLRDNORM : 0;
@@ -392,10 +406,12 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
  * @held:	the list they are on meanwhile, in their order
  * @item:	the items
  * @revents:	what their files answered
+ * @stop:	the first item with an event that could not be written; or @n
  */
 struct batch {
 	int n;
 	int ready;
+	int stop;
 	struct list_head held;
 	struct myep_item *item[BATCH];
 	__poll_t revents[BATCH];
@@ -441,20 +457,21 @@ static void batch_poll(struct batch *b)
 }
 
 /*
- * Write the events to the caller's buffer. Under ep->mtx.
+ * Write the events to the caller's buffer, and set b->stop. Under ep->mtx.
  *
- * Return: how many were written; fewer than there are if the buffer faults.
+ * Return: how many were written.
  */
-static int batch_put(const struct batch *b, struct epoll_event __user *events)
+static int batch_put(struct batch *b, struct epoll_event __user *events)
 {
 	struct epoll_event __user *event = events;
-	int i;
+	int i = 0;
 
+	b->stop = b->ready ? 0 : b->n;
 	if (!b->ready ||
 	    !user_write_access_begin(events, b->ready * sizeof(*events)))
 		return 0;
 
-	for (i = 0; i < b->n; i++) {
+	for (; i < b->n; i++) {
 		if (!b->revents[i])
 			continue;
 		unsafe_put_user(b->revents[i], &event->events, fault);
@@ -463,39 +480,38 @@ static int batch_put(const struct batch *b, struct epoll_event __user *events)
 	}
 fault:
 	user_write_access_end();
+	b->stop = i;
 	return event - events;
 }
 
 /*
- * Give the batch back, its first @put events delivered. Level-triggered items stay
- * on b->held. Those not delivered, as the buffer faulted, go back to @todo, where
- * they came from. Under ep->wq.lock.
+ * Give the batch back. Level-triggered items that were delivered stay on b->held.
+ * Where the buffer faulted, what was not delivered goes back to the head of @todo,
+ * where it came from. Under ep->wq.lock.
  */
-static void batch_give_back(struct batch *b, int put, struct list_head *todo)
+static void batch_give_back(struct batch *b, struct list_head *todo)
 {
 	int i;
 
-	for (i = 0; i < b->n; i++) {
+	for (i = 0; i < b->stop; i++) {
 		struct myep_item *item = b->item[i];
 
-		if (unlikely(b->revents[i] && --put < 0))
-			break;
 		if (!give_back(item))
 			continue;
 
 		if (b->revents[i] && item->events & EPOLLONESHOT)
-			item->events &= MYEP_PRIVATE_BITS;
+			WRITE_ONCE(item->events, item->events & MYEP_PRIVATE_BITS);
 		else if (b->revents[i] && !(item->events & EPOLLET))
 			continue;
 		retire(item);
 	}
 
-	while (unlikely(b->n > i)) {
-		struct myep_item *item = b->item[--b->n];
+	for (i = b->n - 1; unlikely(i >= b->stop); i--) {
+		struct myep_item *item = b->item[i];
 
 		if (!give_back(item))
 			continue;
-		if (b->revents[b->n])
+		if (b->revents[i])
 			list_move(&item->ready_link, todo);
 		else
 			retire(item);
@@ -519,7 +535,6 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 	LIST_HEAD(todo);
 	LIST_HEAD(again);
 	int done = 0;
-	int put;
 
 	/* Busy descriptors shall not keep a killed thread here. */
 	if (fatal_signal_pending(current)) {
@@ -528,25 +543,19 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 	}
 
 	mutex_lock(&ep->mtx);
-	spin_lock_irq(&ep->wq.lock);
-	/* What arrives from here on is the next call's. */
-	list_splice_init(&ep->ready, &todo);
+	scan_start(ep, &todo);
 	do {
 		batch_hold(&batch, &todo, min(max - done, BATCH));
 		spin_unlock_irq(&ep->wq.lock);
 		batch_poll(&batch);
-		put = batch_put(&batch, events + done);
+		done += batch_put(&batch, events + done);
 		spin_lock_irq(&ep->wq.lock);
-
-		batch_give_back(&batch, put, &todo);
+		batch_give_back(&batch, &todo);
 		list_splice_tail(&batch.held, &again);
-		done += put;
-	} while (put == batch.ready && done < max && !list_empty(&todo));
-	list_splice(&todo, &ep->ready);
+	} while (batch.stop == batch.n && done < max && !list_empty(&todo));
 	list_splice_tail(&again, &ep->ready);
-	scan_done(ep);
-	spin_unlock_irq(&ep->wq.lock);
+	scan_end(ep, &todo);
 	mutex_unlock(&ep->mtx);
 
-	return done ?: put < batch.ready ? -EFAULT : 0;
+	return done ?: batch.stop < batch.n ? -EFAULT : 0;
 }

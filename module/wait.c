@@ -11,7 +11,7 @@
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* As in select(2) and epoll_wait(2): a sleep may end 0.1% late, 100 ms at most. */
 static u64 timer_slack(s64 timeout)

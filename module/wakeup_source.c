@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * wakeup.c - EPOLLWAKEUP: keep the system awake from event to harvest
+ * wakeup_source.c - EPOLLWAKEUP: keep the system awake from event to harvest
  *
  * An item with the flag has a wakeup source, named after the file it watches. It
  * is active while the item is queued or busy. ep->mtx guards making and
@@ -13,7 +13,7 @@
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
-#include "myepoll.h"
+#include "internal.h"
 
 /* Without CAP_BLOCK_SUSPEND the flag has no effect, in silence, as in epoll. */
 __poll_t myep_ws_allowed(__poll_t events)

@@ -23,11 +23,13 @@
  * Locks, outer to inner
  * ---------------------
  *
- *   nest_mutex		(global, rare; nesting.c)
- *     > ep->mtx	(per instance, sleeps; parent instance before child)
- *         > bucket->lock	(index.c; plain spinlock, process context)
- *         > [wait queue head of a watched file]
+ *   nest_mutex			(global, rare; nesting.c)
+ *     > ep->mtx		(per instance, sleeps; parent before child)
+ *         > bucket->lock	(index.c; nothing nests inside)
+ *         > the lock of a watched file's wait queue	(a child's poll_wait.lock)
  *             > ep->wq.lock	(per instance, IRQ-safe)
+ *
+ *   quota_lock			(quota.c; nothing nests inside)
  *
  *   nest_mutex: a cycle can only be seen by one who sees the whole topology.
  *     Two ADDs that nest A in B and B in A at once would each find nothing.
@@ -38,8 +40,8 @@
  *     and the lockdep subclass is the depth.
  *   bucket->lock: who takes an item out of the index owns its removal, so this
  *     is the lock that decides every race between DEL, close of the file and
- *     close of the instance. Nothing nests inside it. The close hook, which
- *     must not sleep, needs no other lock to find an item.
+ *     close of the instance. The close hook, which must not sleep, needs no
+ *     other lock to find an item. Process context only.
  *   ep->wq.lock: the instance lock is the lock of the queue its waiters sleep
  *     on, so that an event is queued and a waiter woken under one lock.
  *     myep_wake() runs in any context, below the source's wait queue lock.
@@ -55,9 +57,11 @@
  *   wq.lock, mtx	themselves
  *   wq.head, ready, items	ep->wq.lock
  *   pending		written under ep->wq.lock, read without it
+ *   rewake		queued in pass_on(), with a reference for the time
  *   poll_wait		its own lock
  *   waking_cpu		poll_wait.lock; read without it for this CPU's own, pass_on()
  *   circle		set in pass_on(), taken by the irq_work
+ *   rewoken		set in pass_on(), read when the last reference is gone
  *   file		set once; cleared by ->release under the lock of its bucket
  *   watchers		atomic; raised under nest_mutex
  *   nest_seq, nest_depth	nest_mutex
@@ -66,7 +70,7 @@
  *   quota		set once
  *
  * struct myep_item
- *   ep, file, fd	set once, before the item enters the index
+ *   ep, file, fd, nested	set once, before the item enters the index
  *   node		bucket->lock
  *   events		written under ep->mtx; read under it, or by myep_wake() under
  *			ep->wq.lock; the barrier in ctl_mod() orders the two
@@ -160,8 +164,8 @@
  * wakeup that finds the pollers of an instance being woken already, perhaps by
  * itself, does not wait but leaves them to an irq_work.
  */
-#ifndef _MYEPOLL_H
-#define _MYEPOLL_H
+#ifndef _MYEPOLL_INTERNAL_H
+#define _MYEPOLL_INTERNAL_H
 
 #include <linux/fs.h>
 #include <linux/irq_work.h>
@@ -213,12 +217,14 @@ struct myep_busy_poll {
  * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
  * @circle:	a wakeup of @poll_wait has come back to it
+ * @rewoken:	@rewake was used
  * @nest_depth:	result of the walk @nest_seq
  * @watchers:	items of other instances that watch @file
  * @refs:	references: the file, each item, each walker
  * @nest_seq:	the last nesting walk that came by
  * @file:	the [myepoll] file, NULL once it is closed
  * @quota:	the creator's count of watches
+ * @rcu:	frees it where @rewake was used
  */
 struct myep {
 	wait_queue_head_t wq;
@@ -232,12 +238,14 @@ struct myep {
 	struct irq_work rewake;
 	int waking_cpu;
 	bool circle;
+	bool rewoken;
 	u8 nest_depth;
 	atomic_t watchers;
 	refcount_t refs;
 	u64 nest_seq;
 	struct file *file;
 	struct myep_quota *quota;
+	struct rcu_head rcu;
 };
 
 /**
@@ -407,7 +415,7 @@ bool myep_quota_charge(struct myep_quota *quota);
 void myep_quota_uncharge(struct myep_quota *quota);
 unsigned long myep_quota_default(void);
 
-/* wakeup.c */
+/* wakeup_source.c */
 __poll_t myep_ws_allowed(__poll_t events);
 int myep_ws_create(struct myep_item *item);
 void myep_ws_destroy(struct myep_item *item);
@@ -463,4 +471,4 @@ static inline void myep_busy_note(struct myep_item *item)
 }
 #endif
 
-#endif /* _MYEPOLL_H */
+#endif /* _MYEPOLL_INTERNAL_H */
