@@ -68,7 +68,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: an instance on which nobody waits is told, an
 
 	for (auto *ep : { &idle, &busy, &last })
 		REQUIRE(ep->add(target, exclusive_in | EPOLLET, 1) == 0);
-	Blocked waiter(busy), behind(last, 1000);
+	Blocked waiter(busy), behind(last, 2000);
 	waiter.asleep();
 	behind.asleep();
 	put(target);

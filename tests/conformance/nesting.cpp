@@ -239,7 +239,7 @@ TEST_CASE_METHOD(Case, "nested: closing the inner removes it from the outer with
 	CHECK(data_of(ep.wait()) == Data{ 2 });
 
 	take(target);
-	Blocked waiter(ep, 200);
+	Blocked waiter(ep, 1000);
 	waiter.asleep();
 	other.close();
 	CHECK(waiter.result() == 0);
