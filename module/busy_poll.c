@@ -55,12 +55,13 @@ long myep_busy_poll_ioctl(struct myep *ep, unsigned int cmd, void __user *arg)
 void __myep_busy_note(struct myep_item *item)
 {
 	struct socket *sock = sock_from_file(item->file);
+	struct sock *sk = sock ? READ_ONCE(sock->sk) : NULL;
 	unsigned int id;
 
-	if (!sock || !sock->sk)
+	if (!sk)
 		return;
 
-	id = READ_ONCE(sock->sk->sk_napi_id);
+	id = READ_ONCE(sk->sk_napi_id);
 	if (id >= MIN_NAPI_ID)
 		WRITE_ONCE(item->ep->busy_poll.napi_id, id);
 }

@@ -12,7 +12,7 @@
  * registered. No guard against recursion is asked of ftrace, which would keep
  * preemption off: the handler closes no file. It must not sleep, as the
  * trampoline it was called from goes when all tasks have slept (Tasks RCU);
- * being preempted is fine.
+ * being preempted is fine, where that is configured.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

@@ -74,14 +74,24 @@ static inline bool myep_file_tryget(struct file *file)
 }
 
 /**
- * myep_file_put_unless_last - drop a reference, but not the last
+ * myep_file_drop - drop a reference, but do not close
  * @file: the caller holds a reference
  *
- * Return: false if it is the last, and the caller's still.
+ * Return: true if it was the last. Nobody can get a reference any more, and the
+ * caller has to close the file: myep_file_rearm(), and fput().
  */
-static inline bool myep_file_put_unless_last(struct file *file)
+static inline bool myep_file_drop(struct file *file)
 {
-	return atomic_long_add_unless(&file->f_count, -1, 1);
+	return atomic_long_dec_and_test(&file->f_count);
+}
+
+/**
+ * myep_file_rearm - back to one reference, for fput() to drop
+ * @file: what myep_file_drop() said true of
+ */
+static inline void myep_file_rearm(struct file *file)
+{
+	atomic_long_set(&file->f_count, 1);
 }
 
 #endif /* _MYEPOLL_COMPAT_H */

@@ -191,7 +191,7 @@ struct myep_item *myep_index_take_live(struct file *file, struct myep *ep,
 
 /**
  * myep_index_take_any - take out one item of a file that closes
- * @file: in __fput()
+ * @file: its reference count is 0
  */
 struct myep_item *myep_index_take_any(struct file *file)
 {
@@ -200,8 +200,8 @@ struct myep_item *myep_index_take_any(struct file *file)
 
 	/*
 	 * Every close on the system comes by here. ADD held a reference when it
-	 * added an item, and all references are gone: no lock is needed to see
-	 * that there was none.
+	 * added an item, and the count has gone to 0 since, with a full barrier:
+	 * no lock is needed to see that there was none.
 	 */
 	if (likely(!READ_ONCE(b->items.rb_node)))
 		return NULL;

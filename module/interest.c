@@ -400,11 +400,11 @@ out:
 
 /**
  * myep_release_items - remove what an instance still watches
- * @ep: in ->release, so nobody else adds or removes but the close hook
+ * @ep: in ->release, so nobody else adds, or removes but for closes of files
  *
- * The lock order is index before instance, so an item is found in the instance
- * and then, by its key, taken out of the index. What is on the way to the close
- * hook is left to it.
+ * The index decides who removes an item and its lock is not taken inside
+ * ep->wq.lock, so an item is found in the instance and then, by its key, taken out
+ * of the index. One whose file is closing is left to that.
  */
 void myep_release_items(struct myep *ep)
 {
@@ -439,8 +439,8 @@ void myep_release_items(struct myep *ep)
 
 /**
  * myep_file_closing - the last reference to a file is gone
- * @file: any file of the system, in __fput() before its ->release; or held by
- *        the caller alone
+ * @file: any file of the system, in __fput() before its ->release, or on the way
+ *        there in myep_file_put()
  *
  * Must not sleep (close_hook.c). Nothing can be put off, since ->release frees
  * the wait queues, but other threads get their turn between two items, unless
@@ -452,7 +452,8 @@ void myep_file_closing(struct file *file)
 
 	while (unlikely(item = myep_index_take_any(file))) {
 		item_remove(item);
-		if (preemptible())
+		/* Without Tasks RCU a sleep here would let the trampoline go. */
+		if (IS_ENABLED(CONFIG_PREEMPTION) && preemptible())
 			cond_resched();
 	}
 }
@@ -467,6 +468,7 @@ static void last_put_work(struct work_struct *work)
 {
 	struct last_put *put = container_of(work, struct last_put, work);
 
+	myep_file_rearm(put->file);
 	__fput_sync(put->file);
 	kfree(put);
 }
@@ -487,9 +489,10 @@ bool myep_file_put(struct file *file)
 {
 	struct last_put *put;
 
-	if (likely(myep_file_put_unless_last(file)))
+	if (likely(!myep_file_drop(file)))
 		return true;
 
+	/* The count is 0, as in __fput(): no scan or walk gets hold of it now. */
 	myep_file_closing(file);
 
 	put = kmalloc(sizeof(*put), GFP_KERNEL);
@@ -498,6 +501,7 @@ bool myep_file_put(struct file *file)
 		put->file = file;
 		queue_work(myep_workqueue, &put->work);
 	} else {
+		myep_file_rearm(file);
 		fput(file);
 	}
 	return false;

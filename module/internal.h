@@ -119,19 +119,20 @@
  *     C's. It may come after the instance's ->release, which is why each item
  *     holds a reference to the instance.
  *   A and B: A's caller holds the instance's file.
- * C also comes from whoever finds that the reference it took to call ->poll is the
- * only one left: myep_file_put(). That is the close, as far as anyone can see.
+ * C also comes from who drops the last reference to a file after calling ->poll:
+ * myep_file_put(), which leaves the rest of the close to a worker.
  *
  * The remover then, in this order: unhooks the item from all wait queues, after
  * which no wakeup can reach it; unlinks it from the instance's lists under
  * ep->wq.lock, marking it dead; frees it, or, if a scan has it (only C can find
  * it so), leaves the memory to the scan, which frees what comes back dead. Last
- * it drops the item's reference to the instance. In B and C, where that can be
- * the last one, no lock is held that lives in the instance.
+ * it drops the item's reference to the instance, holding no lock that lives in
+ * it, unless somebody holds its file and the reference is not the last.
  *
  * So under ep->wq.lock, an item that is on ep->items or a ready list has a file
  * whose memory is a file still: C has not finished with it. Whoever wants to
- * call ->poll takes a reference there, unless the count is 0.
+ * call ->poll takes a reference there, unless the count is 0; while that is held
+ * the item stays, but for A and B.
  *
  *
  * POLLFREE

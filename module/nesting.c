@@ -94,8 +94,10 @@ static int depth_above(struct myep *ep, int level)
 		return ep->nest_depth;
 
 	while (file && depth < TOO_DEEP &&
-	       myep_index_next_watcher(file, ep, &w))
+	       myep_index_next_watcher(file, ep, &w)) {
 		depth = max(depth, 1 + depth_above(w.ep, level + 1));
+		cond_resched();
+	}
 	if (w.ep)
 		myep_put(w.ep);
 
@@ -156,11 +158,18 @@ struct paths {
 	int count[MYEP_MAX_NESTS + 1];
 };
 
+/* One more path of @length links ends at an instance that nobody watches. */
+static int count_top(struct paths *paths, int length)
+{
+	return ++paths->count[length] > path_limits[length] ? -EINVAL : 0;
+}
+
 /* Count the paths up from @file, which belongs to @owner if that is not NULL. */
 static int count_paths(struct file *file, struct myep *owner, int length,
 		       struct paths *paths)
 {
 	struct myep_watcher w = {};
+	bool top = true;
 	int err = 0;
 
 	if (length > MYEP_MAX_NESTS)
@@ -170,14 +179,18 @@ static int count_paths(struct file *file, struct myep *owner, int length,
 		if (atomic_read(&w.ep->watchers))
 			err = count_paths(READ_ONCE(w.ep->file), w.ep,
 					  length + 1, paths);
-		else if (++paths->count[length] > path_limits[length])
-			err = -EINVAL;
+		else
+			err = count_top(paths, length);
+		top = false;
 		if (err) {
 			myep_put(w.ep);
 			break;
 		}
 		cond_resched();
 	}
+	/* The watchers that the caller saw have just gone. */
+	if (top && owner)
+		err = count_top(paths, length - 1);
 	return err;
 }
 

@@ -3,8 +3,8 @@
  * ready.c - how a wakeup becomes an event
  *
  * Owns the ready list: myep_wake() puts items on it, in any context and under
- * ep->wq.lock only; a scan, under ep->mtx, takes them off, asks their files and
- * delivers what they answer (myep_harvest()), or only looks (myep_poll()). See
+ * ep->wq.lock only; a scan, under ep->mtx, asks their files, delivers what they
+ * answer (myep_harvest()) or only looks (myep_poll()), and retires what is done. See
  * "The ready list" in internal.h for the states, and wait.c for the thread that is
  * woken.
  */
@@ -75,7 +75,7 @@ static void walk_pollers(struct myep *ep, __poll_t extra)
 
 /**
  * myep_wake_pollers - wake who polls the instance's own file
- * @ep: the instance; the caller holds no lock
+ * @ep: the instance; the caller holds no spinlock
  */
 void myep_wake_pollers(struct myep *ep)
 {
@@ -95,7 +95,8 @@ void myep_wake_pollers(struct myep *ep)
  * if another walk is under way, since the pollers may have looked already.
  *
  * If it is this CPU's own walk that this is called from, the circle is closed,
- * and EPOLL_URING_WAKE tells io_uring not to feed it.
+ * and EPOLL_URING_WAKE tells io_uring not to feed it; nor is the flag lost where
+ * it came from io_uring.
  */
 static void pass_on(struct myep *ep, __poll_t extra)
 {
@@ -107,7 +108,7 @@ static void pass_on(struct myep *ep, __poll_t extra)
 		return;
 	}
 
-	if (READ_ONCE(ep->waking_cpu) == smp_processor_id())
+	if (extra || READ_ONCE(ep->waking_cpu) == smp_processor_id())
 		WRITE_ONCE(ep->circle, true);
 	WRITE_ONCE(ep->rewoken, true);
 	refcount_inc(&ep->refs);
