@@ -38,13 +38,6 @@ int must_libc(long r, const char *what)
 	return static_cast<int>(r);
 }
 
-void Fd::reset(int fd)
-{
-	if (fd_ >= 0)
-		close(fd_);
-	fd_ = fd;
-}
-
 Fd event_fd(unsigned count)
 {
 	return Fd(must_libc(eventfd(count, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd"));
@@ -121,14 +114,6 @@ std::ostream &operator<<(std::ostream &out, const Watch &w)
 {
 	return out << "{fd " << w.fd << ", 0x" << std::hex << w.events << ", 0x" << w.data << std::dec
 		   << "}";
-}
-
-epoll_event ev(std::uint32_t events, std::uint64_t data)
-{
-	epoll_event e{};
-	e.events = events;
-	e.data.u64 = data;
-	return e;
 }
 
 Data data_of(const Events &events)

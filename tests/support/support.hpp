@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #include "backend.hpp"
+#include "fd.hpp"
 
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
@@ -30,26 +31,6 @@ constexpr int patience_ms = 30'000;
 int must(int r, const char *what = "a call of the test itself");
 // The same for calls that return -1 and set errno
 int must_libc(long r, const char *what = "a call of the test itself");
-
-class Fd {
-public:
-	Fd() = default;
-	explicit Fd(int fd) : fd_(fd) {}
-	Fd(Fd &&other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-	Fd &operator=(Fd &&other) noexcept
-	{
-		reset(std::exchange(other.fd_, -1));
-		return *this;
-	}
-	~Fd() { reset(); }
-
-	operator int() const { return fd_; }
-	void reset(int fd = -1);
-	int release() { return std::exchange(fd_, -1); }
-
-private:
-	int fd_ = -1;
-};
 
 struct Ends {
 	Fd r, w;
@@ -78,7 +59,6 @@ std::ostream &operator<<(std::ostream &, const Event &);
 using Events = std::vector<Event>;
 using Data = std::vector<std::uint64_t>;
 
-epoll_event ev(std::uint32_t events, std::uint64_t data = 0);
 Data data_of(const Events &events);
 
 class Instance {

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <thread>
@@ -59,6 +60,30 @@ static_assert(!std::is_convertible_v<interest, std::uint32_t>);
 static_assert(sizeof(poller) == sizeof(int));
 static_assert(noexcept(std::declval<poller &>().add(0, interest::in, token(), std::declval<std::error_code &>())));
 static_assert(!noexcept(std::declval<poller &>().wait(std::span<event>(), std::declval<std::error_code &>())));
+
+// A timeout is a duration: a number, above all 0, must not become a mask.
+template <typename... Arguments>
+concept waits = requires(poller p, std::span<event> room, Arguments &&...arguments) {
+	p.wait(room, std::forward<Arguments>(arguments)...);
+};
+// In a requires-expression of its own, since a 0 that was passed on is no null pointer.
+template <typename Poller>
+concept waits_for_0 = requires(Poller p, std::span<event> room) { p.wait(room, 0); };
+template <typename Poller>
+concept waits_for_false = requires(Poller p, std::span<event> room) { p.wait(room, false); };
+template <typename Poller>
+concept waits_for_NULL = requires(Poller p, std::span<event> room) { p.wait(room, NULL); };
+template <typename Poller>
+concept waits_for_0_ec = requires(Poller p, std::span<event> room, std::error_code ec) { p.wait(room, 0, ec); };
+template <typename Poller>
+concept waits_for_ec_0 = requires(Poller p, std::span<event> room, std::error_code ec) { p.wait(room, ec, 0); };
+static_assert(!waits_for_0<poller> && !waits_for_false<poller> && !waits_for_NULL<poller>);
+static_assert(!waits_for_0_ec<poller> && !waits_for_ec_0<poller>);
+static_assert(!waits<int> && !waits<unsigned long> && !waits<std::nullptr_t> && !waits<double>);
+static_assert(!waits<int, std::error_code &> && !waits<std::error_code &, int>);
+static_assert(waits<> && waits<std::error_code &> && waits<std::chrono::seconds>);
+static_assert(waits<const sigset_t *> && waits<sigset_t *> && waits<std::error_code &, const sigset_t *>);
+static_assert(waits<std::chrono::seconds, std::error_code &, sigset_t *>);
 
 // The bits are the system's.
 static_assert(static_cast<std::uint32_t>(interest::in | interest::pri | interest::out | interest::err |
@@ -274,7 +299,7 @@ TEST_CASE("poller: both forms report the same errors", "[cxx]")
 	CHECK_FALSE(ec);
 	CHECK(p.wait(std::span<event>(), 0s, ec).empty());
 	CHECK(ec == std::errc::invalid_argument);
-	CHECK(thrown([&] { p.wait(std::span<event>(), 0s); }) == ec);
+	CHECK(thrown([&] { (void)p.wait(std::span<event>(), 0s); }) == ec);
 	CHECK(ec.category() == std::system_category());
 }
 
@@ -317,14 +342,14 @@ TEST_CASE("poller: a wait lasts no less than it was to", "[cxx]")
 		return steady_clock::now() - start;
 	};
 
-	CHECK(time([&] { p.wait(room, 20ms); }) >= 20ms);
-	CHECK(time([&] { p.wait(room, 20'500us, ec); }) >= 20'500us);
-	CHECK(time([&] { p.wait(room, std::chrono::duration<double>(0.02)); }) >= 20ms);
-	CHECK(time([&] { p.wait_until(room, steady_clock::now() + 20ms); }) >= 20ms);
-	CHECK(time([&] { p.wait_until(room, std::chrono::system_clock::now() + 20ms, ec); }) >= 19ms);
-	CHECK(time([&] { p.wait(room, -1h); }) < 10s);
-	CHECK(time([&] { p.wait_until(room, steady_clock::now() - 1h); }) < 10s);
-	CHECK(time([&] { p.wait_until(room, steady_clock::time_point::min()); }) < 10s);
+	CHECK(time([&] { (void)p.wait(room, 20ms); }) >= 20ms);
+	CHECK(time([&] { (void)p.wait(room, 20'500us, ec); }) >= 20'500us);
+	CHECK(time([&] { (void)p.wait(room, std::chrono::duration<double>(0.02)); }) >= 20ms);
+	CHECK(time([&] { (void)p.wait_until(room, steady_clock::now() + 20ms); }) >= 20ms);
+	CHECK(time([&] { (void)p.wait_until(room, std::chrono::system_clock::now() + 20ms, ec); }) >= 19ms);
+	CHECK(time([&] { (void)p.wait(room, -1h); }) < 10s);
+	CHECK(time([&] { (void)p.wait_until(room, steady_clock::now() - 1h); }) < 10s);
+	CHECK(time([&] { (void)p.wait_until(room, steady_clock::time_point::min()); }) < 10s);
 }
 
 TEST_CASE("poller: no deadline is too far", "[cxx]")
@@ -337,6 +362,54 @@ TEST_CASE("poller: no deadline is too far", "[cxx]")
 	p.add(fd, interest::in, token());
 	CHECK(p.wait_until(room, steady_clock::time_point::max()).size() == 1);
 	CHECK(p.wait(room, std::chrono::hours::max()).size() == 1);
+}
+
+TEST_CASE("poller: deadlines in units in which now cannot be told", "[cxx]")
+{
+	using namespace std::chrono;
+	using floating = time_point<steady_clock, duration<double>>;
+	poller p;
+	Fd fd = eventfd_with(0);
+	std::array<event, 1> room;
+	const auto far = [&](auto deadline) {
+		eventfd_t drained;
+
+		eventfd_read(fd, &drained);
+		std::thread writer([&] {
+			std::this_thread::sleep_for(20ms);
+			eventfd_write(fd, 1);
+		});
+		const auto n = p.wait_until(room, deadline).size();
+		writer.join();
+		return n == 1;
+	};
+	const auto past = [&](auto deadline) {
+		const auto start = steady_clock::now();
+
+		return p.wait_until(room, deadline).empty() && steady_clock::now() - start < 10s;
+	};
+
+	p.add(fd, interest::in, token());
+	CHECK(far(time_point<steady_clock, seconds>::max()));
+	CHECK(far(time_point<steady_clock, hours>::max()));
+	CHECK(far(time_point<steady_clock, duration<int, std::ratio<86400>>>::max()));
+	CHECK(far(steady_clock::time_point::max()));
+	CHECK(far(floating(duration<double>(1e300))));
+	CHECK(far(sys_days(year(2200) / 1 / 1)));
+	CHECK(far(sys_days(year(9999) / 12 / 31)));
+	CHECK(far(sys_days::max()));
+	CHECK(far(system_clock::time_point::max()));
+	CHECK(far(time_point_cast<duration<double>>(steady_clock::now() + 1h)));
+
+	eventfd_t drained;
+	eventfd_read(fd, &drained);
+	CHECK(past(time_point<steady_clock, seconds>::min()));
+	CHECK(past(time_point<steady_clock, hours>::min()));
+	CHECK(past(floating(duration<double>(-1e300))));
+	CHECK(past(sys_days(year(1600) / 1 / 1)));
+	CHECK(past(sys_days::min()));
+	CHECK(past(system_clock::time_point::min()));
+	CHECK(past(time_point<system_clock, duration<std::int64_t, std::pico>>::max())); /* in 1970 */
 }
 
 TEST_CASE("poller: a signal is errc::interrupted, and the mask is for the wait", "[cxx]")
@@ -364,9 +437,9 @@ TEST_CASE("poller: a signal is errc::interrupted, and the mask is for the wait",
 	CHECK(ec == std::errc::interrupted);
 	CHECK(handled);
 	raise(SIGUSR1);
-	CHECK(thrown([&] { p.wait(room, &open); }) == std::errc::interrupted);
+	CHECK(thrown([&] { (void)p.wait(room, &open); }) == std::errc::interrupted);
 	raise(SIGUSR1);
-	CHECK(thrown([&] { p.wait_until(room, std::chrono::steady_clock::now() + 1h, &open); }) ==
+	CHECK(thrown([&] { (void)p.wait_until(room, std::chrono::steady_clock::now() + 1h, &open); }) ==
 	      std::errc::interrupted);
 
 	pthread_sigmask(SIG_SETMASK, &old, nullptr);
@@ -423,7 +496,7 @@ TEST_CASE("poller: cancellation unwinds through a wait", "[cxx]")
 
 			started = true;
 			for (;;)
-				p.wait(room, ec);
+				(void)p.wait(room, ec);
 		},
 		nullptr));
 	while (!started)

@@ -8,8 +8,10 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -142,6 +144,132 @@ TEST_CASE("a filter that comes later is no end either", "[door]")
 		CHECK(ran.status == 0);
 	}
 }
+
+CHILD(setenv_later)
+{
+	EXPECT(!setenv("MYEPOLL_DOOR", "ioctl", 1));
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC));
+
+	EXPECT(ep >= 0);
+	print_door();
+	return 0;
+}
+
+TEST_CASE("the environment is that at the start", "[door]")
+{
+	CHECK(again("setenv_later").out == best());
+}
+
+CHILD(answers)
+{
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1);
+	Fd file(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	epoll_event e = ev(EPOLLIN);
+	const auto ctl = [&](int op, int fd) {
+		return result_of([&] { return myepoll_ctl(ep, op, fd, &e); });
+	};
+
+	EXPECT(ep >= 0);
+	forbid(SYS_epoll_ctl, ENOTUNIQ);
+	EXPECT(ctl(EPOLL_CTL_ADD, target) == success());
+	EXPECT(ctl(EPOLL_CTL_ADD, 1 << 20) == failed(EBADF));
+	EXPECT(ctl(EPOLL_CTL_ADD, -1) == failed(EBADF));
+	EXPECT(ctl(EPOLL_CTL_DEL, -1) == failed(EBADF));
+	EXPECT(ctl(EPOLL_CTL_ADD, file) == failed(EPERM));
+	EXPECT(ctl(EPOLL_CTL_ADD, ep) == failed(EINVAL));
+	EXPECT(ctl(77, target) == failed(EINVAL));
+	/* Where it is not the module's, the kernel is asked. */
+	EXPECT(result_of([&] { return myepoll_ctl(target, EPOLL_CTL_ADD, ep, &e); }) == failed(ENOTUNIQ));
+	return 0;
+}
+
+TEST_CASE("what the module said of its own is not asked of the kernel", "[door]")
+{
+	for (auto door : { "MYEPOLL_DOOR=", "MYEPOLL_DOOR=ioctl" }) {
+		const Ran ran = again("answers", {}, { door });
+
+		INFO(door);
+		CHECK(ran.err == "");
+		CHECK(ran.status == 0);
+	}
+}
+
+CHILD(driver)
+{
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1);
+	const int foreign = eventfd(0, EFD_CLOEXEC), error = std::stoi(arguments.at(0));
+	epoll_event e = ev(EPOLLIN), got[1];
+	sigset_t none;
+
+	sigemptyset(&none);
+	forbid_ioctl(foreign, MYEPOLL_IOC_CTL, error);
+	forbid_ioctl(foreign, MYEPOLL_IOC_WAIT, error);
+	exercise(ep);
+	EXPECT(result_of([&] { return myepoll_ctl(foreign, EPOLL_CTL_ADD, target, &e); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_wait(foreign, got, 1, 0); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_pwait(foreign, got, 1, 0, &none); }) == failed(EINVAL));
+	return 0;
+}
+
+TEST_CASE("a driver's errors are not the module's", "[door]")
+{
+	for (auto door : { "MYEPOLL_DOOR=", "MYEPOLL_DOOR=ioctl" })
+		for (int error : { EFAULT, ENOMEM, ENOENT, ENOSPC }) {
+			const Ran ran = again("driver", { std::to_string(error) }, { door });
+
+			INFO(door << ", " << error);
+			CHECK(ran.err == "");
+			CHECK(ran.status == 0);
+		}
+}
+
+/* To ASan a forced unwind is a stack in disorder. */
+#ifndef __SANITIZE_ADDRESS__
+CHILD(cancel_self)
+{
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC));
+	epoll_event got[1];
+	const timespec ages = { 5, 1 };
+	sigset_t none;
+	struct Guard {
+		~Guard() { dprintf(1, "unwound\n"); }
+	};
+
+	sigemptyset(&none);
+	EXPECT(__libc_single_threaded);
+	EXPECT(myepoll_wait(ep, got, 1, 0) == 0);
+	EXPECT(!pthread_cancel(pthread_self()));
+	Guard guard;
+	switch (std::stoi(arguments.at(0))) {
+	case 0:
+		myepoll_wait(ep, got, 1, 5000);
+		break;
+	case 1:
+		myepoll_wait(ep, got, 1, 0);
+		break;
+	case 2:
+		myepoll_pwait(ep, got, 1, 5000, &none);
+		break;
+	case 3:
+		myepoll_pwait2(ep, got, 1, &ages, nullptr);
+		break;
+	}
+	_exit(1);
+}
+
+TEST_CASE("a thread that is alone and cancelled itself ends in its next wait", "[door]")
+{
+	for (auto door : { "MYEPOLL_DOOR=", "MYEPOLL_DOOR=ioctl" })
+		for (auto way : { "0", "1", "2", "3" }) {
+			const Ran ran = again("cancel_self", { way }, { door });
+
+			INFO(door << ", way " << way);
+			CHECK(ran.err == "");
+			CHECK(ran.out == "unwound\n");
+			CHECK(ran.status == 0);
+		}
+}
+#endif
 
 /*
  * An instance that came from elsewhere

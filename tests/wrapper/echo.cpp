@@ -3,9 +3,12 @@
 #include "catch.hpp"
 #include "util.hpp"
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <fstream>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -13,6 +16,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +25,7 @@ namespace {
 
 class Server {
 public:
-	Server()
+	explicit Server(rlim_t descriptors = 0)
 	{
 		auto [r, w] = pipe_ends();
 		const std::string path = directory() + "/../userspace/examples/echo-server";
@@ -30,6 +34,11 @@ public:
 		if (!pid_) {
 			fcntl(w, F_SETFL, 0);
 			dup2(w, 1);
+			if (descriptors) {
+				const rlimit limit = { descriptors, descriptors };
+
+				setrlimit(RLIMIT_NOFILE, &limit);
+			}
 			execl(path.c_str(), "echo-server", "0", nullptr);
 			_exit(127);
 		}
@@ -57,6 +66,16 @@ public:
 		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		REQUIRE(::connect(fd, reinterpret_cast<sockaddr *>(&addr), sizeof(addr)) == 0);
 		return fd;
+	}
+
+	double cpu_seconds() const
+	{
+		clockid_t clock;
+		timespec t{};
+
+		REQUIRE(clock_getcpuclockid(pid_, &clock) == 0);
+		REQUIRE(clock_gettime(clock, &t) == 0);
+		return double(t.tv_sec) + double(t.tv_nsec) / 1e9;
 	}
 
 	// Ends it; the number of connections that it says it served
@@ -155,4 +174,70 @@ TEST_CASE("echo-server: clients that reset", "[echo]")
 	shutdown(client, SHUT_WR);
 	CHECK(receive_all(client) == "y");
 	CHECK(server.stop() >= 1);
+}
+
+TEST_CASE("echo-server: out of descriptors, clients wait and the processor rests", "[echo]")
+{
+	Server server(16);
+	std::vector<Fd> clients;
+
+	for (int i = 0; i < 40; i++) {
+		clients.push_back(server.connect());
+		REQUIRE(write(clients.back(), "z", 1) == 1);
+	}
+	std::this_thread::sleep_for(std::chrono::milliseconds(100));
+	const double before = server.cpu_seconds();
+	std::this_thread::sleep_for(std::chrono::seconds(1));
+	CHECK(server.cpu_seconds() - before < 0.25);
+	for (auto &client : clients) {
+		shutdown(client, SHUT_WR);
+		CHECK(receive_all(client) == "z");
+		client = Fd();
+	}
+	CHECK(server.stop() == 40);
+}
+
+namespace {
+
+class WatchLimit {
+public:
+	explicit WatchLimit(const std::string &limit)
+	{
+		REQUIRE(std::getline(std::ifstream(path), old_));
+		REQUIRE(std::ofstream(path) << limit << std::flush);
+	}
+	~WatchLimit() { std::ofstream(path) << old_; }
+
+private:
+	static constexpr char path[] = "/sys/module/myepoll/parameters/max_user_watches";
+	std::string old_;
+};
+
+bool served(int fd)
+{
+	char c = 'w';
+
+	return send(fd, &c, 1, MSG_NOSIGNAL) == 1 && read(fd, &c, 1) == 1;
+}
+
+} // namespace
+
+TEST_CASE("echo-server: out of watches, a client is turned away and the others are served", "[echo]")
+{
+	Server server;
+	std::vector<Fd> clients;
+	long n = 0;
+
+	{
+		const WatchLimit limit("6");
+
+		for (int i = 0; i < 10; i++)
+			clients.push_back(server.connect());
+		for (const auto &client : clients)
+			n += served(client);
+		CHECK(n == 4); /* beside the listener and the signals */
+	}
+	CHECK(served(server.connect()));
+	CHECK(served(clients.front()));
+	CHECK(server.stop() == 5);
 }

@@ -5,6 +5,7 @@
 #include "util.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <regex>
 #include <sstream>
@@ -27,7 +28,9 @@ static std::vector<std::string> command(const std::vector<std::string> &argument
 
 static std::string library()
 {
-	return directory() + "/../userspace/libmyepoll-preload.so";
+	const char *other = getenv("WRAPPER_PRELOAD");
+
+	return other ? other : directory() + "/../userspace/libmyepoll-preload.so";
 }
 
 static Ran preloaded(const std::vector<std::string> &arguments, std::vector<std::string> environment = {},
@@ -67,7 +70,7 @@ TEST_CASE("preload: whatever creates an instance makes one of the module's", "[p
 
 TEST_CASE("preload: cases of the program", "[preload]")
 {
-	for (const char *name : { "forms", "lowest", "forking", "passed_on", "cancel", "threads" })
+	for (const char *name : { "forms", "lowest", "forking", "passed_on", "cancel", "threads", "answers", "reuse" })
 		for (auto door : doors) {
 			INFO(name << ", " << door);
 			check_silent_success(strictly({ name }, door));
@@ -151,6 +154,30 @@ TEST_CASE("preload: a filter on fadvise64", "[preload]")
 
 		INFO("filter says " << error);
 		check_silent_success(ran);
+	}
+}
+
+TEST_CASE("preload: a driver's errors are not the module's", "[preload]")
+{
+	for (int error : { EFAULT, ENOMEM, ENOENT, ENOSPC })
+		for (auto door : doors) {
+			INFO(door << ", " << error);
+			check_silent_success(strictly({ "driver", std::to_string(error) }, door));
+		}
+}
+
+TEST_CASE("preload: a thread that is alone and cancelled itself ends in its next wait", "[preload]")
+{
+	for (auto way : { "0", "1", "2", "3" }) {
+		INFO("way " << way);
+		CHECK(run(command({ "cancel_self", way })).out == "unwound\n");
+		for (auto door : doors) {
+			const Ran ran = strictly({ "cancel_self", way }, door);
+
+			INFO(door);
+			check_silent_success(ran);
+			CHECK(ran.out == "unwound\n");
+		}
 	}
 }
 
@@ -293,3 +320,15 @@ TEST_CASE("preload: no statistics unasked, nor where stderr is no longer ours", 
 	CHECK(lseek(file, 0, SEEK_END) == 0);
 	unlink(name);
 }
+
+/* wrapper-asan would do it with the same two libraries. */
+#ifndef __SANITIZE_ADDRESS__
+TEST_CASE("the preload library's tests again, under UBSan", "[ubsan]")
+{
+	const Ran ran = run({ directory() + "/" + program_invocation_short_name, "[preload]" },
+			    { "WRAPPER_PRELOAD=" + directory() + "/libmyepoll-preload-ubsan.so" });
+
+	INFO(ran.out << ran.err);
+	CHECK(ran.status == 0);
+}
+#endif

@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "uapi/myepoll.h"
 #include "userspace/src/sys.h"
 
 extern "C" int early_instance, early_events;
@@ -517,6 +519,111 @@ static int cancel(const Arguments &)
 	return 0;
 }
 
+// A thread that is alone has itself to cancel it, and libc's waits act on that.
+static int cancel_self(const Arguments &arguments)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC));
+	epoll_event got[1];
+	const timespec ages = { 5, 1 };
+	sigset_t none;
+	struct Guard {
+		~Guard() { dprintf(1, "unwound\n"); }
+	};
+
+	sigemptyset(&none);
+	EXPECT(!pthread_cancel(pthread_self()));
+	Guard guard;
+	switch (std::stoi(arguments.at(0))) {
+	case 0:
+		epoll_wait(ep, got, 1, 5000);
+		break;
+	case 1:
+		epoll_wait(ep, got, 1, 0);
+		break;
+	case 2:
+		epoll_pwait(ep, got, 1, 5000, &none);
+		break;
+	case 3:
+		epoll_pwait2(ep, got, 1, &ages, nullptr);
+		break;
+	}
+	_exit(1);
+}
+
+// Errors that the module gives about an instance of its own: with the kernel's
+// calls out of reach. Native, this is nothing but failures.
+static int answers(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1);
+	Fd file(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	epoll_event e = ev(EPOLLIN), got[1];
+	epoll_event *volatile nowhere = reinterpret_cast<epoll_event *>(8);
+	sigset_t none;
+	const auto ctl = [&](int op, int fd) {
+		return result_of([&] { return epoll_ctl(ep, op, fd, &e); });
+	};
+
+	sigemptyset(&none);
+	for (int nr : { SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2 })
+		forbid(nr, ENOTUNIQ);
+	EXPECT(ctl(EPOLL_CTL_ADD, target) == success());
+	EXPECT(ctl(EPOLL_CTL_ADD, 1 << 20) == failed(EBADF));
+	EXPECT(ctl(EPOLL_CTL_DEL, -1) == failed(EBADF));
+	EXPECT(ctl(EPOLL_CTL_ADD, file) == failed(EPERM));
+	EXPECT(ctl(EPOLL_CTL_ADD, ep) == failed(EINVAL));
+	EXPECT(ctl(77, target) == failed(EINVAL));
+	EXPECT(result_of([&] { return epoll_wait(ep, got, 0, 0); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return epoll_pwait(ep, got, 0, 0, &none); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return epoll_wait(ep, nowhere, 1, 0); }) == failed(EFAULT));
+	EXPECT(result_of([&] { return epoll_wait(target, got, 1, 0); }) == failed(ENOTUNIQ));
+	return 0;
+}
+
+// A number that another thread opens and closes: it is open or not, and never
+// a reason to say that the instance is none.
+static int reuse(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(0);
+	const int number = 200;
+	std::atomic<bool> stop = false;
+	unsigned open = 0, closed = 0;
+	std::thread other([&] {
+		while (!stop) {
+			dup2(target, number);
+			close(number);
+		}
+	});
+
+	for (int i = 0; i < 5'000'000 && (i < 100'000 || !open || !closed); i++) {
+		epoll_event e = ev(EPOLLIN);
+		const Result r = result_of([&] { return epoll_ctl(ep, EPOLL_CTL_MOD, number, &e); });
+
+		EXPECT(r == failed(ENOENT) || r == failed(EBADF));
+		(r.error == ENOENT ? open : closed)++;
+	}
+	stop = true;
+	other.join();
+	EXPECT(open && closed);
+	return 0;
+}
+
+// An instance of the kernel's own that, like some drivers, has an error for
+// every ioctl
+static int driver(const Arguments &arguments)
+{
+	Fd mine(epoll_create1(EPOLL_CLOEXEC)), native = native_epoll();
+	epoll_event got[1];
+	sigset_t none;
+
+	sigemptyset(&none);
+	forbid_ioctl(native, MYEPOLL_IOC_CTL, std::stoi(arguments.at(0)));
+	forbid_ioctl(native, MYEPOLL_IOC_WAIT, std::stoi(arguments.at(0)));
+	check_served(mine, 1);
+	check_served(native, 2);
+	EXPECT(epoll_pwait(native, got, 1, 0, &none) == 0);
+	return 0;
+}
+
 static int threads(const Arguments &)
 {
 	std::vector<std::thread> all;
@@ -605,6 +712,10 @@ int main(int argc, char **argv)
 		{ "uring", uring },
 		{ "passed_on", passed_on },
 		{ "cancel", cancel },
+		{ "cancel_self", cancel_self },
+		{ "answers", answers },
+		{ "reuse", reuse },
+		{ "driver", driver },
 		{ "threads", threads },
 		{ "countable", countable },
 		{ "create", create },

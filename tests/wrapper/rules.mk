@@ -4,6 +4,7 @@
 #   wrapper		with the shared libraries; echo-server has the static ones
 #   wrapper-asan	libraries and tests under ASan and UBSan
 #   wrapper-program	what the preload library is tried on (by both)
+#   libmyepoll-preload-ubsan.so	with traps for undefined behaviour (for wrapper)
 
 PROGRAMS += wrapper wrapper-asan wrapper-program
 
@@ -17,6 +18,9 @@ W_SAN	+= -fno-sanitize=vptr -Wno-maybe-uninitialized
 W_TESTS	:= $(patsubst $(HERE)%.cpp,%,$(filter-out %/program.cpp,$(wildcard $(HERE)wrapper/*.cpp)))
 W_ASAN	:= $(OBJ)/wrapper-asan
 
+W_UBSAN	:= libmyepoll-preload-ubsan.so
+W_MAP	:= $(TOP)/userspace/preload/libmyepoll-preload.map
+
 wrapper wrapper-asan: %: $(OUT)/% $(OUT)/wrapper-program
 wrapper-program: $(OUT)/wrapper-program
 .PHONY: wrapper wrapper-asan wrapper-program w-userspace
@@ -28,8 +32,15 @@ $(W_LIBS): w-userspace ;
 
 $(OBJ)/wrapper/%.o: TEST_CXXFLAGS += $(W_FLAGS)
 
-$(OUT)/wrapper: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS)
+$(OUT)/wrapper: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS) | $(OUT)/$(W_UBSAN)
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../userspace' -o $@ $^
+
+# An unmodified program has no runtime for a diagnosis, so a trap it is.
+$(OUT)/$(W_UBSAN): $(TOP)/userspace/preload/preload.c $(W_MAP)
+	@mkdir -p $(W_ASAN)
+	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fexceptions -fPIC -shared -fvisibility=hidden \
+		-fsanitize=undefined -fsanitize-undefined-trap-on-error -MMD -MP -MF $(W_ASAN)/preload.d \
+		-Wl,-z,defs -Wl,-soname,$(W_UBSAN) -Wl,--version-script=$(W_MAP) $(CFLAGS) -o $@ $<
 
 $(OUT)/wrapper-program: $(OBJ)/wrapper/program.o $(OBJ)/wrapper/util.o $(OUT)/libwrapper-early.so
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -o $@ $^

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <ostream>
 #include <stdexcept>
@@ -22,12 +23,6 @@
 #include <unistd.h>
 
 #include "userspace/src/sys.h"
-
-Fd::~Fd()
-{
-	if (fd_ >= 0)
-		close(fd_);
-}
 
 std::ostream &operator<<(std::ostream &out, const Result &r)
 {
@@ -61,15 +56,6 @@ Fd native_epoll()
 	if (link_of(fd) != "anon_inode:[eventpoll]")
 		throw std::logic_error("not the kernel's epoll");
 	return fd;
-}
-
-epoll_event ev(std::uint32_t events, std::uint64_t data)
-{
-	epoll_event e{};
-
-	e.events = events;
-	e.data.u64 = data;
-	return e;
 }
 
 std::string link_of(int fd)
@@ -204,16 +190,32 @@ extern "C" int take_test_options(int *argc, char **argv)
 	exit(children().at(argv[2])({ argv + 3, argv + *argc }));
 }
 
-void forbid(int nr, int error)
+static void install(sock_filter *code, std::size_t n)
 {
-	sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(nr), 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	sock_fprog program = { sizeof(code) / sizeof(*code), code };
+	sock_fprog program = { static_cast<unsigned short>(n), code };
 
 	EXPECT(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	EXPECT(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0));
+}
+
+#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, field))
+#define SKIP_UNLESS(value, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(value), 0, n)
+#define ANSWER(error) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error))
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+void forbid(int nr, int error)
+{
+	sock_filter code[] = { LOAD(nr), SKIP_UNLESS(nr, 1), ANSWER(error), ALLOW };
+
+	install(code, std::size(code));
+}
+
+void forbid_ioctl(int fd, unsigned long cmd, int error)
+{
+	sock_filter code[] = { LOAD(nr),      SKIP_UNLESS(SYS_ioctl, 5),
+			       LOAD(args[0]), SKIP_UNLESS(fd, 3), /* the lower half */
+			       LOAD(args[1]), SKIP_UNLESS(cmd, 1),
+			       ANSWER(error), ALLOW };
+
+	install(code, std::size(code));
 }

@@ -8,27 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include <sys/epoll.h>
 #include <sys/types.h>
 
-// A descriptor that closes itself
-class Fd {
-public:
-	Fd() = default;
-	explicit Fd(int fd) : fd_(fd) {}
-	Fd(Fd &&other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-	Fd &operator=(Fd &&other) noexcept
-	{
-		std::swap(fd_, other.fd_);
-		return *this;
-	}
-	~Fd();
-	operator int() const { return fd_; }
-	int release() { return std::exchange(fd_, -1); }
-
-private:
-	int fd_ = -1;
-};
+#include "support/fd.hpp"
 
 // A call's result and its errno (0 where it succeeded)
 struct Result {
@@ -60,7 +42,6 @@ inline Result success(long value = 0)
 Fd eventfd_with(unsigned count);
 std::pair<Fd, Fd> pipe_ends();
 Fd native_epoll(); // by the kernel's own call, whatever stands before it
-epoll_event ev(std::uint32_t events, std::uint64_t data = 0);
 std::string link_of(int fd);	   // /proc/self/fd/FD
 std::vector<std::string> open_files(); // all of them
 
@@ -107,3 +88,5 @@ struct AddChild {
 
 // A seccomp filter that answers one system call with an errno
 void forbid(int nr, int error);
+// One that plays a driver which answers this ioctl on this descriptor with an errno
+void forbid_ioctl(int fd, unsigned long cmd, int error);

@@ -7,8 +7,9 @@
  *
  * What an edge-triggered server must get right and this one shows: read and
  * accept until EAGAIN; stop reading while the peer does not take what was
- * written (a client that only sends must not fill our memory); and answer a
- * client that shut its sending side down to the last byte before closing.
+ * written (a client that only sends must not fill our memory); answer a client
+ * that shut its sending side down to the last byte before closing; and, out of
+ * descriptors or watches, go on for those that are there.
  */
 #include <myepoll/poller.hpp>
 
@@ -22,6 +23,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -92,6 +94,8 @@ private:
 };
 
 class server {
+	using clock = std::chrono::steady_clock;
+
 public:
 	explicit server(std::uint16_t port)
 		: listener_(checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
@@ -131,10 +135,13 @@ public:
 
 		for (;;) {
 			std::error_code ec;
-			const auto events = poller_.wait(room, ec);
+			const auto events = accepting_ ? poller_.wait(room, ec) :
+							 poller_.wait_until(room, retry_at_, ec);
 
 			if (ec && ec != std::errc::interrupted)
 				throw std::system_error(ec, "wait");
+			if (!accepting_ && clock::now() >= retry_at_)
+				accept_again();
 			for (const auto &event : events) {
 				if (event.token() == myepoll::token::of(&signals_))
 					return served_;
@@ -169,15 +176,42 @@ private:
 				/* A client that gave up in the queue is no reason to stop. */
 				if (errno == ECONNABORTED || errno == EINTR)
 					continue;
+				if (errno != EAGAIN)
+					accept_later();
 				return;
 			}
 			auto c = std::make_unique<connection>(fd);
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+			std::error_code ec;
 			poller_.add(fd, interest::in | interest::out | interest::rdhup | interest::edge,
-				    myepoll::token::of(c.get()));
+				    myepoll::token::of(c.get()), ec);
+			if (ec) /* ENOSPC: the user's watches are used up. This one closes. */
+				continue;
 			connections_.emplace(c.get(), std::move(c));
 			served_++;
 		}
+	}
+
+	/*
+	 * No descriptor or no memory for the next client. It stays in the queue, the
+	 * listener stays ready, and watching it would be a loop: not until one of our
+	 * connections ends, or until some time has passed, since others have them too.
+	 */
+	void accept_later()
+	{
+		if (accepting_)
+			poller_.modify(listener_.get(), interest::none,
+				       myepoll::token::of(&listener_));
+		accepting_ = false;
+		retry_at_ = clock::now() + std::chrono::milliseconds(200);
+	}
+
+	void accept_again()
+	{
+		if (!accepting_)
+			poller_.modify(listener_.get(), interest::in,
+				       myepoll::token::of(&listener_));
+		accepting_ = true;
 	}
 
 	/*
@@ -187,14 +221,18 @@ private:
 	 */
 	void serve(connection *c)
 	{
-		if (!c->run())
-			connections_.erase(c);
+		if (c->run())
+			return;
+		connections_.erase(c);
+		accept_again();
 	}
 
 	myepoll::poller poller_;
 	unique_fd listener_, signals_;
 	std::unordered_map<connection *, std::unique_ptr<connection>> connections_;
 	unsigned long served_ = 0;
+	bool accepting_ = true;
+	clock::time_point retry_at_;
 };
 
 } // namespace

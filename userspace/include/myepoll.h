@@ -28,7 +28,8 @@ extern "C" {
  *
  * Returns a file descriptor, the lowest that is free, or -1 with errno of
  * epoll_create1(2) or of opening the device. For a moment that takes a second
- * descriptor: EMFILE already where a single one is left.
+ * descriptor: EMFILE already where a single one is left, and a process that
+ * another thread forks just then keeps that one, too, until it execs or exits.
  */
 int myepoll_create1(int flags);
 
@@ -83,7 +84,7 @@ enum myepoll_door {
  *
  * Chosen when the first instance is made or, inherited or received, first used:
  * the fast one where it is open, and ioctl(2) where it is not or where the
- * environment says MYEPOLL_DOOR=ioctl.
+ * environment said MYEPOLL_DOOR=ioctl when the program started.
  */
 enum myepoll_door myepoll_door(void);
 

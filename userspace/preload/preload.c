@@ -9,9 +9,9 @@
  * socket, or was made by native code, is what the kernel says it is.
  *
  * Exactness: where the module answers EINVAL, EBADF or EPERM, that may be about
- * a descriptor of its own, and the kernel is asked all the same. epoll_ctl(2)
- * and epoll_wait(2) on a [myepoll] descriptor change nothing and fail, in the
- * order of checks that both share, with the same errno.
+ * a descriptor of its own or not, and one more question tells. Asking the kernel
+ * without it would do, were it not for another thread that gives the number of
+ * a target, not open a moment ago, a new meaning in between.
  *
  * Before the first instance is made the order is the reverse, the kernel and
  * then, at EINVAL, the module: a program without the device pays nothing.
@@ -254,7 +254,7 @@ static long ctl(int epfd, int op, int fd, struct epoll_event *event)
 			goto out;
 	}
 	r = door_ctl(epfd, op, fd, event);
-	if (likely(door_answered(r)))
+	if (likely(door_answered(r)) || door_is_instance(epfd))
 		by = &ours;
 	else
 		r = native_ctl(epfd, op, fd, event);
@@ -297,7 +297,7 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 			goto out;
 	}
 	r = door_pwait(epfd, events, maxevents, ns, mask);
-	if (door_answered(r))
+	if (door_answered(r) || door_is_instance(epfd))
 		by = &ours;
 	else
 		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
@@ -372,8 +372,9 @@ wait_threaded(int epfd, struct epoll_event *events, int maxevents, int timeout)
 
 EXPORT int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
 {
-	if (!cancel_never())
+	if (!cancel_alone())
 		return wait_threaded(epfd, events, maxevents, timeout);
+	pthread_testcancel();
 	return sys_return(wait_ms(epfd, events, maxevents, timeout));
 }
 

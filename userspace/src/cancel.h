@@ -9,7 +9,8 @@
  * cancelled thread could have acted on them; edge-triggered and one-shot
  * events that another thread should take over are the ones to think about.
  *
- * A program of one thread has nobody to cancel it and pays one load.
+ * A thread that is alone can be cancelled by itself only, so before the call
+ * and not during it, and is spared the change of type.
  */
 #ifndef MYEPOLL_CANCEL_H
 #define MYEPOLL_CANCEL_H
@@ -25,7 +26,7 @@ static const char __libc_single_threaded = 0;
 
 enum { CANCEL_UNTOUCHED = -1 };
 
-static inline bool cancel_never(void)
+static inline bool cancel_alone(void)
 {
 	return __libc_single_threaded;
 }
@@ -34,9 +35,7 @@ static inline int cancel_enter(bool blocks)
 {
 	int old;
 
-	if (cancel_never())
-		return CANCEL_UNTOUCHED;
-	if (!blocks) {
+	if (!blocks || cancel_alone()) {
 		pthread_testcancel();
 		return CANCEL_UNTOUCHED;
 	}

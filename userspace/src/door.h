@@ -10,8 +10,7 @@
  *
  * A door tried on a descriptor that is not the module's says so by its errno,
  * but EINVAL and EBADF (and EPERM) are answers of the module too. Those are
- * "not answered" here: the caller finds out what to say, and what it finds is
- * the same errno again where the descriptor was the module's after all.
+ * "not answered" here: the caller asks door_is_instance() whose answer it was.
  */
 #ifndef MYEPOLL_DOOR_H
 #define MYEPOLL_DOOR_H
@@ -80,6 +79,28 @@ static inline long door_ioctl(int fd, unsigned long cmd, const void *arg)
 	return sys4(__NR_ioctl, fd, (long)cmd, (long)arg, 0);
 }
 
+/*
+ * Is @fd an instance? Returns 0 with what the module can do, or -EBADF or
+ * -ENOTTY. Does nothing to it: a CTL whose argument cannot be read is EFAULT
+ * before anything else is looked at. The device, which knows its features too,
+ * knows no CTL.
+ */
+static __attribute__((cold)) long door_identify(int fd, __u64 *features)
+{
+	long r = door_ioctl(fd, MYEPOLL_IOC_FEATURES, features);
+
+	if (!r)
+		r = door_ioctl(fd, MYEPOLL_IOC_CTL, NULL);
+	return r == -EFAULT ? 0 : r == -EBADF ? -EBADF : -ENOTTY;
+}
+
+static __attribute__((cold)) bool door_is_instance(int fd)
+{
+	__u64 features;
+
+	return !door_identify(fd, &features);
+}
+
 /* Did the module itself say this, beyond doubt? */
 static inline bool door_answered(long r)
 {
@@ -110,6 +131,47 @@ static inline bool door_shut(long r)
 }
 
 /*
+ * What door_ioctl() said about a CTL or WAIT, if the module said it. Another
+ * driver may answer an ioctl that it does not know with any errno. (But none
+ * waits and is interrupted; and who is, may have closed @epfd in the handler.)
+ */
+static inline long door_own(int epfd, long r)
+{
+	if (likely(r >= 0) || r == -EINTR || !door_answered(r) || door_is_instance(epfd))
+		return r;
+	return -ENOTTY;
+}
+
+/*
+ * The wish of the environment: 0 while nobody has looked. Read by a constructor,
+ * since a later getenv(3) may meet another thread's setenv(3) and may not be
+ * called in a signal handler; and earlier only for a constructor before that.
+ */
+enum { WISH_NONE = 1, WISH_IOCTL };
+static atomic_int door_wish;
+
+static int door_read_wish(void)
+{
+	const char *v = secure_getenv("MYEPOLL_DOOR");
+	int wish = v && !strcmp(v, "ioctl") ? WISH_IOCTL : WISH_NONE;
+
+	atomic_store_explicit(&door_wish, wish, memory_order_relaxed);
+	return wish;
+}
+
+static __attribute__((constructor)) void door_start(void)
+{
+	door_read_wish();
+}
+
+static bool door_by_ioctl(void)
+{
+	int wish = atomic_load_explicit(&door_wish, memory_order_relaxed);
+
+	return (wish ? wish : door_read_wish()) == WISH_IOCTL;
+}
+
+/*
  * Choose the door by a descriptor of the module's with those features.
  *
  * The probe is a MOD whose event cannot be read: EFAULT before anything else is
@@ -118,10 +180,9 @@ static inline bool door_shut(long r)
  */
 static void door_choose(int epfd, __u64 features)
 {
-	const char *wish = secure_getenv("MYEPOLL_DOOR");
 	int door = MYEPOLL_DOOR_IOCTL;
 
-	if ((features & MYEPOLL_FEATURE_FAST_DOOR) && !(wish && !strcmp(wish, "ioctl")) &&
+	if ((features & MYEPOLL_FEATURE_FAST_DOOR) && !door_by_ioctl() &&
 	    door_fast(epfd, (void *)-1L, -1, EPOLL_CTL_MOD, MYEPOLL_FAST_CTL) == -EFAULT)
 		door = MYEPOLL_DOOR_FAST;
 	door_set(door);
@@ -134,12 +195,11 @@ static void door_choose(int epfd, __u64 features)
 static long door_learn(int epfd)
 {
 	__u64 features = 0;
-	long r = door_ioctl(epfd, MYEPOLL_IOC_FEATURES, &features);
+	long r = door_identify(epfd, &features);
 
-	if (r)
-		return r == -EBADF ? -EBADF : -ENOTTY;
-	door_choose(epfd, features);
-	return 0;
+	if (!r)
+		door_choose(epfd, features);
+	return r;
 }
 
 /*
@@ -152,6 +212,10 @@ static long door_learn(int epfd)
  * one left below RLIMIT_NOFILE this is EMFILE. A device kept open would not cost
  * that, but would be closed by daemons that close everything, and be counted
  * by programs that count.
+ *
+ * A process that another thread forks meanwhile gets the two as well, and has
+ * no name for @fd: there it refers to the instance (or, at the number @dev, to
+ * the device) until exec or exit. It is close-on-exec whatever @flags say.
  */
 static long door_create(int flags, bool *absent)
 {
@@ -191,13 +255,14 @@ static long door_create(int flags, bool *absent)
  */
 static inline bool door_can_read(const void *p, size_t size)
 {
-	const char *last = (const char *)p + size - KERNEL_SIGSET_SIZE;
+	/* Numbers: arithmetic on an address of nothing is undefined. */
+	uintptr_t first = (uintptr_t)p, last = first + size - KERNEL_SIGSET_SIZE;
 
 	if (!DOOR_EXACT_EFAULT)
 		return true;
-	if (sys4(__NR_rt_sigprocmask, -1, (long)p, 0, KERNEL_SIGSET_SIZE) == -EFAULT)
+	if (sys4(__NR_rt_sigprocmask, -1, (long)first, 0, KERNEL_SIGSET_SIZE) == -EFAULT)
 		return false;
-	return (((uintptr_t)p ^ ((uintptr_t)last + KERNEL_SIGSET_SIZE - 1)) >> 12) == 0 ||
+	return ((first ^ (first + size - 1)) >> 12) == 0 ||
 	       sys4(__NR_rt_sigprocmask, -1, (long)last, 0, KERNEL_SIGSET_SIZE) != -EFAULT;
 }
 
@@ -211,7 +276,7 @@ static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *e
 		arg.events = event->events;
 		arg.data = event->data.u64;
 	}
-	return door_ioctl(epfd, MYEPOLL_IOC_CTL, &arg);
+	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_CTL, &arg));
 }
 
 /* @ns as in struct myepoll_wait; @mask may be NULL */
@@ -228,7 +293,7 @@ static long door_wait_ns(int epfd, struct epoll_event *events, int maxevents, in
 		memcpy(&arg.sigmask, mask, KERNEL_SIGSET_SIZE);
 		arg.flags = MYEPOLL_WAIT_SIGMASK;
 	}
-	return door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg);
+	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
 }
 
 /* epoll_wait's timeout as struct myepoll_wait's */
@@ -237,8 +302,7 @@ static inline int64_t door_ns(int ms)
 	return ms < 0 ? -1 : ms * NSEC_PER_MSEC;
 }
 
-/* The next two are for a door that is known. */
-
+/* This and door_pwait() are for a door that is known. */
 static inline long door_ctl(int epfd, int op, int fd, const struct epoll_event *event)
 {
 	long r;
@@ -249,18 +313,6 @@ static inline long door_ctl(int epfd, int op, int fd, const struct epoll_event *
 			return r;
 	}
 	return door_ioctl_ctl(epfd, op, fd, event);
-}
-
-static inline long door_wait(int epfd, struct epoll_event *events, int maxevents, int ms)
-{
-	long r;
-
-	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
-		r = door_fast(epfd, events, maxevents, ms, MYEPOLL_FAST_WAIT);
-		if (likely(r >= 0) || !door_shut(r))
-			return r;
-	}
-	return door_wait_ns(epfd, events, maxevents, door_ns(ms), NULL);
 }
 
 /* epoll_pwait2's timeout in ns, saturated. Returns -EINVAL for one that is none. */
@@ -295,9 +347,13 @@ static inline long door_pwait(int epfd, struct epoll_event *events, int maxevent
 			      const sigset_t *mask)
 {
 	int ms;
+	long r;
 
-	if (!mask && door_in_ms(ns, &ms))
-		return door_wait(epfd, events, maxevents, ms);
+	if (!mask && door_which() == MYEPOLL_DOOR_FAST && door_in_ms(ns, &ms)) {
+		r = door_fast(epfd, events, maxevents, ms, MYEPOLL_FAST_WAIT);
+		if (likely(r >= 0) || !door_shut(r))
+			return r;
+	}
 	return door_wait_ns(epfd, events, maxevents, ns, mask);
 }
 

@@ -11,8 +11,6 @@
 #include "../include/myepoll.h"
 #pragma GCC visibility pop
 
-#include <sys/stat.h>
-
 #define DOOR_EXACT_EFAULT 0
 #include "door.h"
 #include "cancel.h"
@@ -74,7 +72,7 @@ ctl_general(int epfd, int op, int fd, struct epoll_event *event)
 		r = door_learn(epfd);
 	if (likely(!r))
 		r = door_ctl(epfd, op, fd, event);
-	if (unlikely(!door_answered(r)))
+	if (unlikely(!door_answered(r)) && !door_is_instance(epfd))
 		r = foreign_ctl(epfd, op, fd, event);
 	return sys_return(r);
 }
@@ -97,38 +95,8 @@ int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return ctl_general(epfd, op, fd, event);
 }
 
-static __attribute__((noinline)) int
-wait_general(int epfd, struct epoll_event *events, int maxevents, int timeout)
-{
-	int cancel = cancel_enter(timeout != 0);
-	long r = 0;
-
-	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
-		r = door_learn(epfd);
-	if (likely(!r))
-		r = door_wait(epfd, events, maxevents, timeout);
-	cancel_leave(cancel);
-	if (unlikely(!door_answered(r)))
-		r = foreign_wait(r, events, maxevents);
-	return sys_return(r);
-}
-
-int myepoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
-{
-	long r;
-
-	if (likely(door_which() == MYEPOLL_DOOR_FAST) && cancel_never()) {
-		r = door_fast(epfd, events, maxevents, timeout, MYEPOLL_FAST_WAIT);
-		if (likely(r >= 0))
-			return (int)r;
-		if (door_answered(r))
-			return sys_return(r);
-	}
-	return wait_general(epfd, events, maxevents, timeout);
-}
-
-static long pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
-		     const sigset_t *mask)
+static __attribute__((noinline)) long
+pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns, const sigset_t *mask)
 {
 	int cancel = cancel_enter(ns != 0);
 	long r = 0;
@@ -141,6 +109,21 @@ static long pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_
 	if (unlikely(!door_answered(r)))
 		r = foreign_wait(r, events, maxevents);
 	return r;
+}
+
+int myepoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	long r;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST) && cancel_alone()) {
+		pthread_testcancel();
+		r = door_fast(epfd, events, maxevents, timeout, MYEPOLL_FAST_WAIT);
+		if (likely(r >= 0))
+			return (int)r;
+		if (door_answered(r))
+			return sys_return(r);
+	}
+	return sys_return(pwait_ns(epfd, events, maxevents, door_ns(timeout), NULL));
 }
 
 int myepoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
@@ -165,13 +148,9 @@ int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 int myepoll_is_instance(int fd)
 {
 	__u64 features;
-	struct stat st;
-	long r = door_ioctl(fd, MYEPOLL_IOC_FEATURES, &features);
+	long r = door_identify(fd, &features);
 
-	if (r)
-		return r == -EBADF ? sys_return(r) : 0;
-	/* The device knows its features too. */
-	return !fstat(fd, &st) && !S_ISCHR(st.st_mode);
+	return r == -EBADF ? sys_return(r) : !r;
 }
 
 enum myepoll_door myepoll_door(void)

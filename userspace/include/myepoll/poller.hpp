@@ -18,7 +18,9 @@
 #include <myepoll/event.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <ratio>
@@ -98,26 +100,37 @@ public:
 	 */
 
 	/** Wait for as long as it takes. */
-	std::span<event> wait(std::span<event> room, const sigset_t *mask = nullptr)
+	[[nodiscard]] std::span<event> wait(std::span<event> room, const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, forever, mask);
 	}
-	std::span<event> wait(std::span<event> room, std::error_code &ec,
-			      const sigset_t *mask = nullptr)
+	[[nodiscard]] std::span<event> wait(std::span<event> room, std::error_code &ec,
+					    const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, forever, mask, ec);
 	}
 
+	/* A timeout is a duration, such as 0ms: a plain 0 would be a mask, the null one. */
+	template <std::integral Number>
+	std::span<event> wait(std::span<event>, Number) = delete; /* say 0ms */
+	template <std::integral Number>
+	std::span<event> wait(std::span<event>, Number, std::error_code &) = delete; /* say 0ms */
+	template <std::integral Number>
+	std::span<event> wait(std::span<event>, std::error_code &, Number) = delete; /* say 0ms, ec */
+	std::span<event> wait(std::span<event>, std::nullptr_t) = delete; /* leave it out */
+
 	/** Wait for @p timeout, of any unit; 0 only looks. */
 	template <typename Rep, typename Period>
-	std::span<event> wait(std::span<event> room, std::chrono::duration<Rep, Period> timeout,
-			      const sigset_t *mask = nullptr)
+	[[nodiscard]] std::span<event> wait(std::span<event> room,
+					    std::chrono::duration<Rep, Period> timeout,
+					    const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, round_up(timeout), mask);
 	}
 	template <typename Rep, typename Period>
-	std::span<event> wait(std::span<event> room, std::chrono::duration<Rep, Period> timeout,
-			      std::error_code &ec, const sigset_t *mask = nullptr)
+	[[nodiscard]] std::span<event> wait(std::span<event> room,
+					    std::chrono::duration<Rep, Period> timeout,
+					    std::error_code &ec, const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, round_up(timeout), mask, ec);
 	}
@@ -127,16 +140,16 @@ public:
 	 * (std::chrono::system_clock) does not move the end.
 	 */
 	template <typename Clock, typename Duration>
-	std::span<event> wait_until(std::span<event> room,
-				    std::chrono::time_point<Clock, Duration> deadline,
-				    const sigset_t *mask = nullptr)
+	[[nodiscard]] std::span<event> wait_until(std::span<event> room,
+						  std::chrono::time_point<Clock, Duration> deadline,
+						  const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, left(deadline, Clock::now()), mask);
 	}
 	template <typename Clock, typename Duration>
-	std::span<event> wait_until(std::span<event> room,
-				    std::chrono::time_point<Clock, Duration> deadline,
-				    std::error_code &ec, const sigset_t *mask = nullptr)
+	[[nodiscard]] std::span<event> wait_until(std::span<event> room,
+						  std::chrono::time_point<Clock, Duration> deadline,
+						  std::error_code &ec, const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, left(deadline, Clock::now()), mask, ec);
 	}
@@ -164,10 +177,22 @@ private:
 	static constexpr int closed = -1;
 	static constexpr std::int64_t forever = -1;
 
-	/* A deadline far in the past minus now might not be representable. */
+	/*
+	 * The unit of a deadline centuries away may be one in which now can not be
+	 * told, or not subtracted; even comparing the two would overflow.
+	 */
 	template <typename Deadline, typename Now>
 	static constexpr std::int64_t left(Deadline deadline, Now now) noexcept
 	{
+		using seconds = std::chrono::duration<double>;
+		using common = typename std::common_type_t<Deadline, Now>::duration;
+		const seconds end(deadline.time_since_epoch()), start(now.time_since_epoch());
+		const seconds limit = seconds(common::max()) / 2;
+
+		if (end <= start - std::chrono::seconds(1))
+			return 0;
+		if (!(end < limit && start < limit && -limit < start))
+			return round_up(end - start);
 		return deadline > now ? round_up(deadline - now) : 0;
 	}
 
