@@ -92,7 +92,9 @@ built: setup
 	@scripts/step build/log/build.log 'building' \
 		$(MAKE) --no-print-directory $(parallel) all
 
-demo: built
+demo: setup
+	@scripts/step build/log/build.log 'building' \
+		$(MAKE) --no-print-directory $(parallel) module-6.12 userspace
 	@scripts/demo
 
 test: built
