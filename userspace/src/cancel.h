@@ -10,7 +10,8 @@
  * events that another thread should take over are the ones to think about.
  *
  * A thread that is alone can be cancelled by itself only, so before the call
- * and not during it, and is spared the change of type.
+ * and not during it, and is spared the change of type. (pthread_cancel(3) then
+ * says that it is not alone, but not where the program has a copy of the word.)
  */
 #ifndef MYEPOLL_CANCEL_H
 #define MYEPOLL_CANCEL_H
