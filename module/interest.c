@@ -7,7 +7,6 @@
  * close of the instance and close of the watched file, end here too. See
  * "Removal" in internal.h for how the three exclude each other.
  */
-#include <linux/capability.h>
 #include <linux/file.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -526,6 +525,20 @@ void myep_walk_start(struct myep_walk *walk, struct myep *ep)
 	spin_unlock_irq(&ep->wq.lock);
 }
 
+/*
+ * Let go of ep->wq.lock for a moment, each time 64 entries have been passed over:
+ * there can be any number of files on their way out, and interrupts are off. The
+ * caller holds ep->mtx too, and reads its lists anew.
+ */
+static void breathe(struct myep *ep, unsigned int *passed)
+{
+	if (++*passed % 64)
+		return;
+	spin_unlock_irq(&ep->wq.lock);
+	cond_resched();
+	spin_lock_irq(&ep->wq.lock);
+}
+
 /**
  * myep_walk_next - the next item
  * @walk: the walk
@@ -553,7 +566,7 @@ struct myep_item *myep_walk_next(struct myep_walk *walk)
 			walk->item = item;
 			break;
 		}
-		myep_breathe(ep, &passed);
+		breathe(ep, &passed);
 	}
 	spin_unlock_irq(&ep->wq.lock);
 	return walk->item;

@@ -217,7 +217,7 @@ struct myep_busy_poll {
  * @poll_wait:	who polls this instance's own file
  * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
- * @circle:	a wakeup of @poll_wait has come back to it
+ * @circle:	a wakeup for @rewake came from io_uring, or back to where it started
  * @rewoken:	@rewake was used
  * @nest_depth:	result of the walk @nest_seq
  * @watchers:	items of other instances that watch @file
@@ -308,23 +308,6 @@ struct myep_walk {
 	struct myep_item *item;
 	struct list_head place;
 };
-
-/**
- * myep_breathe - let go of ep->wq.lock for a moment
- * @ep: the instance; the caller holds its mtx too, and reads its lists anew
- * @passed: how many entries it has passed over so far
- *
- * For loops that can meet any number of files on their way out, and would keep
- * interrupts off for all of them.
- */
-static inline void myep_breathe(struct myep *ep, unsigned int *passed)
-{
-	if (++*passed % 64)
-		return;
-	spin_unlock_irq(&ep->wq.lock);
-	cond_resched();
-	spin_lock_irq(&ep->wq.lock);
-}
 
 /* main.c */
 extern struct workqueue_struct *myep_workqueue;
