@@ -3,13 +3,15 @@
 # What people type; "make help" lists it. All output goes to build/.
 #
 # KVER says for which kernel the module is built: 6.1 or 6.12 are those that
-# scripts/setup keeps in build/kernels/ for the VM, anything else is a release
-# with headers in /lib/modules. Each has a directory of its own, to which the
+# scripts/setup keeps in build/kernels/ for the VM, kasan, lockdep and kcsan those
+# that scripts/debug-kernel builds there; anything else is a release with headers
+# in /lib/modules. Each has a directory of its own, to which the
 # sources are copied, since Kbuild writes its objects beside them.
 
 KVER	?= $(shell uname -r)
 KERNEL	?= 6.12
 VM_KERNELS := 6.1 6.12
+DEBUG_KERNELS := kasan lockdep kcsan
 
 BUILD	:= $(CURDIR)/build
 MDIR	:= $(BUILD)/module/$(KVER)
@@ -34,6 +36,8 @@ help:
 	@echo 'make userspace     the C and C++ libraries, the preload library, examples'
 	@echo 'make tests-build   the test programs'
 	@echo 'make setup         fetch packages and the kernels for the VM'
+	@echo 'make test-debug    run them on kernels made to catch mistakes: $(DEBUG_KERNELS)'
+	@echo '                   (DEBUG=kasan for one)'
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
 	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
 	@echo 'make clean         remove what was built, but not the kernels'
@@ -48,9 +52,12 @@ $(copies): $(MDIR)/%: %
 # of its headers are those of Debian's build, older than our objects.
 release_file := $(if $(release),$(BUILD)/kernels/$(KVER)/release)
 
+# Counted by line and by branch, for make coverage and the fuzzer.
+coverage := $(if $(filter kasan,$(KVER)),GCOV_PROFILE=y KCOV_INSTRUMENT=y)
+
 $(MDIR)/myepoll.ko: $(KDIR)/Module.symvers $(copies) $(release_file)
 	$(if $(and $(release_file),$(filter $(release_file),$?)),$(MAKE) -C $(KDIR) M=$(MDIR) clean)
-	$(MAKE) -C $(KDIR) M=$(MDIR) W=1 modules
+	$(MAKE) -C $(KDIR) M=$(MDIR) W=1 $(coverage) modules
 	@touch $@
 
 # Only when there are no headers.
@@ -60,7 +67,7 @@ $(MDIR)/myepoll.ko: $(KDIR)/Module.symvers $(copies) $(release_file)
 	@echo "'make setup', then 'make KVER=6.1' or 'make KVER=6.12'."
 	@false
 
-$(VM_KERNELS:%=module-%): module-%:
+$(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%): module-%:
 	@$(MAKE) --no-print-directory KVER=$* module
 
 installed := $(DESTDIR)/lib/modules/$(or $(release),$(KVER))/updates/myepoll.ko
@@ -100,6 +107,17 @@ demo: setup
 test: built
 	@tests/run
 
+# Its kernels are built once, into build/kernels.
+DEBUG ?= $(DEBUG_KERNELS)
+
+debug-built: setup
+	@scripts/debug-kernel $(DEBUG)
+	@scripts/step build/log/build.log 'building' \
+		$(MAKE) --no-print-directory $(parallel) $(DEBUG:%=module-%) userspace tests-build
+
+test-debug: debug-built
+	@tests/run $(DEBUG:%=--kernel %)
+
 # The status of the shell, its last command's, is no error; 125 is the VM's own.
 vm: setup
 	@scripts/step build/log/build.log 'building' \
@@ -112,6 +130,6 @@ check: setup
 clean:
 	$(RM) -r $(BUILD)/module $(BUILD)/check $(BUILD)/userspace $(BUILD)/tests $(BUILD)/vm $(BUILD)/log
 
-.PHONY: all built check clean demo help install module setup test tests-build
-.PHONY: uninstall userspace vm $(VM_KERNELS:%=module-%)
+.PHONY: all built check clean debug-built demo help install module setup test test-debug tests-build
+.PHONY: uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
