@@ -77,6 +77,127 @@ def use():
     os.close(ep)
 
 
+def watched(ep):
+    with open(f"/proc/self/fdinfo/{ep}") as f:
+        return sorted(int(line.split()[1]) for line in f if line.startswith("tfd:"))
+
+
+def seen(rounds=5):
+    """Files of all kinds end in all ways, and their watches with them, at once"""
+    ep, other = create(), create()
+
+    def gone(fd, how, close):
+        for instance in (ep, other):
+            ctl(instance, ADD, fd, select.EPOLLIN | select.EPOLLOUT)
+        assert watched(ep) == watched(other) == [fd]
+        close()
+        assert watched(ep) == watched(other) == [], f"{how}: the close was not seen"
+        assert wait(ep) == wait(other) == []
+
+    def child(fd):
+        pid = os.fork()
+        if pid == 0:
+            while True:  # until killed, with a copy of fd
+                time.sleep(1)
+        os.close(fd)
+        assert watched(ep) == [fd], "a copy is open"
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+    def passed_on(fd):
+        a, b = socket.socketpair()
+        socket.send_fds(a, [b"x"], [fd])
+        os.close(fd)
+        assert watched(ep) == [fd], "it is on its way through a socket"
+        a.close()
+        b.close()
+
+    def overwritten(fd):
+        zero = os.open("/dev/zero", os.O_RDONLY)
+        os.dup2(zero, fd)
+        os.close(zero)
+
+    for _ in range(int(rounds)):
+        fd = eventfd(1)
+        gone(fd, "eventfd", lambda: os.close(fd))
+        r, w = os.pipe()
+        gone(r, "pipe", lambda: os.close(r))
+        gone(w, "pipe", lambda: os.close(w))
+        a, b = socket.socketpair()
+        gone(a.fileno(), "socket", a.close)
+        b.close()
+        fd = eventfd(1)
+        gone(fd, "exit", lambda: child(fd))
+        fd = eventfd(1)
+        gone(fd, "SCM_RIGHTS", lambda: passed_on(fd))
+        fd = eventfd(1)
+        gone(fd, "dup2", lambda: overwritten(fd))
+        os.close(fd)
+        fd = create()
+        gone(fd, "an instance", lambda: os.close(fd))
+    os.close(ep)
+    os.close(other)
+
+
+def bpf(kind):
+    """A BPF program at the entry of __fput(), on a kprobe or by fentry; until killed.
+    Says "ready FD"; the kernel counts its runs in fdinfo."""
+
+    def call(cmd, attr):
+        room = ctypes.create_string_buffer(attr.ljust(160, b"\0"))
+        r = libc.syscall(321, cmd, room, len(room))
+        if r < 0:
+            raise OSError(ctypes.get_errno(), f"bpf({cmd})")
+        return r
+
+    def type_of(name):
+        """BTF's number of a kernel function"""
+        with open("/sys/kernel/btf/vmlinux", "rb") as f:
+            btf = f.read()
+        length, at, size, strings = struct.unpack_from("IIII", btf, 4)
+        wanted = btf.index(b"\0" + name + b"\0", length + strings) + 1 - length - strings
+        at += length
+        end = at + size
+        extra = {1: lambda n: 4, 3: lambda n: 12, 4: lambda n: 12 * n, 5: lambda n: 12 * n}
+        extra |= {6: lambda n: 8 * n, 13: lambda n: 8 * n, 14: lambda n: 4, 15: lambda n: 12 * n}
+        extra |= {17: lambda n: 4, 19: lambda n: 12 * n}
+        unpack = struct.Struct("II").unpack_from
+        number = 0
+        while at < end:
+            number += 1
+            name_at, info = unpack(btf, at)
+            kind = info >> 24 & 31
+            if kind == 12 and name_at == wanted:
+                return number
+            at += 12 + (extra[kind](info & 0xFFFF) if kind in extra else 0)
+        raise AssertionError("no such function in BTF")
+
+    code = ctypes.create_string_buffer(struct.pack("QQ", 0xB7, 0x95))  # r0 = 0; exit
+    gpl = ctypes.create_string_buffer(b"GPL")
+    program, attach, target = {"kprobe": (2, 0, 0), "fentry": (26, 24, 1)}[kind]
+    if target:
+        target = type_of(b"__fput")
+    attr = struct.pack("IIQQIIQII", program, 2, ctypes.addressof(code), ctypes.addressof(gpl), 0, 0, 0, 0, 0)
+    attr += bytes(16) + struct.pack("IIIIQIIQII", 0, attach, 0, 0, 0, 0, 0, 0, 0, target)
+    prog = call(5, attr)
+    if kind == "fentry":
+        call(17, struct.pack("QI", 0, prog))
+    else:
+        with open("/sys/bus/event_source/devices/kprobe/type") as f:
+            pmu = int(f.read())
+        name = ctypes.create_string_buffer(b"__fput")
+        attr = struct.pack("IIQQQQQIIQQ", pmu, 128, 0, 0, 0, 0, 0, 0, 0, ctypes.addressof(name), 0)
+        room = ctypes.create_string_buffer(attr.ljust(128, b"\0"))
+        event = libc.syscall(298, room, -1, 0, -1, 0)
+        if event < 0:
+            raise OSError(ctypes.get_errno(), "perf_event_open")
+        fcntl.ioctl(event, 0x40042408, prog)  # SET_BPF
+        fcntl.ioctl(event, 0x2400, 0)  # ENABLE
+    print("ready", prog, flush=True)
+    while True:
+        time.sleep(60)
+
+
 def churn():
     instances = [create() for _ in range(20)]
     for _ in range(20):
@@ -174,6 +295,21 @@ def closes():
         for fd in fds:
             os.close(fd)
         time.sleep(0.05)  # rmmod needs a moment at which nothing is open
+
+
+def instances():
+    """Until killed: makes instances, if the module is there, and lets them go."""
+    while True:
+        try:
+            churn()
+        except OSError:
+            pass
+        time.sleep(0.05)
+        for fd in range(3, 1024):  # what churn() leaves to exit
+            try:
+                os.close(fd)
+            except OSError:
+                pass
 
 
 def features(fd):
