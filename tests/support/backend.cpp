@@ -128,6 +128,14 @@ extern "C" int take_backend_option(int *argc, char **argv)
 	return 0;
 }
 
+// For the programs that have no option but this.
+extern "C" __attribute__((weak)) int take_test_options(int *argc, char **argv);
+
+extern "C" __attribute__((weak)) int take_test_options(int *argc, char **argv)
+{
+	return take_backend_option(argc, argv);
+}
+
 std::string Backend::name() const
 {
 	return native() ? "epoll" : door_ == Door::ioctl ? "ioctl" : "fast";
