@@ -19,8 +19,7 @@ skip() { say "skipped: $*"; return 77; }
 loaded() { grep -q '^myepoll ' /proc/modules; }
 # shellcheck disable=SC2154 # the one who sources this has $ko
 load() { insmod "$ko" "$@" || fail "insmod $* failed"; }
-un# shellcheck disable=SC2154 # the one who sources this has $ko
-load() { rmmod myepoll || fail "rmmod failed"; }
+unload() { rmmod myepoll || fail "rmmod failed"; }
 unload_soon() { # others open instances now and then
 	local i
 	for ((i = 0; i < 1000; i++)); do

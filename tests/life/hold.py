@@ -300,16 +300,19 @@ def closes():
 def instances():
     """Until killed: makes instances, if the module is there, and lets them go."""
     while True:
+        fds = [eventfd(1) for _ in range(10)]
+        eps = []
         try:
-            churn()
+            for _ in range(4):
+                eps.append(create())
+                for fd in fds:
+                    ctl(eps[-1], ADD, fd)
+                assert len(wait(eps[-1])) == 10
         except OSError:
-            pass
-        time.sleep(0.05)
-        for fd in range(3, 1024):  # what churn() leaves to exit
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+            pass  # not loaded, or just on its way
+        for fd in fds[:5] + eps[:2] + fds[5:] + eps[2:]:  # some watch still, some are watched
+            os.close(fd)
+        time.sleep(0.2)  # rmmod needs a moment at which nothing is open
 
 
 def features(fd):
