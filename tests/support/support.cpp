@@ -211,9 +211,9 @@ int Blocked::result()
 
 bool sleeps_in_wait(pid_t pid, pid_t tid)
 {
-	static const long waits[] = { SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_ioctl,
-				      SYS_fadvise64,  SYS_poll,	       SYS_ppoll,	 SYS_select,
-				      SYS_pselect6,   SYS_read };
+	static const long waits[] = { SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_epoll_ctl,
+				      SYS_ioctl,      SYS_fadvise64,   SYS_poll,	 SYS_ppoll,
+				      SYS_select,     SYS_pselect6,    SYS_read };
 	std::ifstream file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(tid) + "/syscall");
 	long number;
 

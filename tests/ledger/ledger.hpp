@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+// Threads that stand still where a race would have to find them: in the middle
+// of a harvest, or woken and without a CPU.
+#pragma once
+
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "stress/stress.hpp"
+#include "support.hpp"
+
+// The kernel's own epoll may have the mistake still. True with the reason printed,
+// and the case counted as skipped: return then.
+bool skip_unless(bool fixed, const std::string &why);
+
+// A harvest that has polled what it found and cannot write the first event: the
+// page of its buffer is missing until let_go(). It holds the instance's mutex
+// meanwhile, and nothing that spins.
+class StuckHarvest {
+public:
+	// At least one file has to be ready. Returns when the harvest is stuck.
+	explicit StuckHarvest(const Instance &ep, int max = 64);
+	StuckHarvest(const StuckHarvest &) = delete;
+	~StuckHarvest();
+	Events let_go();
+
+private:
+	Fd uffd_;
+	void *page_;
+	std::unique_ptr<Blocked> harvest_;
+
+	void map_page();
+};
+
+// This thread and those it starts
+void run_on(int cpu);
+void real_time(int priority); // SCHED_FIFO
+
+// The first CPU is taken by a real-time thread, and whoever is pinned to it with a
+// lower priority does not run. The thread that makes one is on the second CPU.
+class Hog {
+public:
+	static constexpr int cpu = 0, elsewhere = 1, priority = 50;
+	Hog();
+	Hog(const Hog &) = delete;
+	~Hog();
+
+private:
+	cpu_set_t before_;
+	std::string throttle_;
+	std::atomic<bool> stop_{ false }, running_{ false };
+	std::thread thread_;
+};
+
+// The answer of a child that may hang in the kernel for good; -1 if it does
+int status_within(pid_t child, int ms);

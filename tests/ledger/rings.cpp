@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+// Entries 9 and 10: wake-ups that come back to where they started, through io_uring
+// and through aio.
+#include <algorithm>
+
+#include "aio.hpp"
+#include "catch.hpp"
+#include "ledger.hpp"
+#include "ring.hpp"
+
+TEST_CASE_METHOD(Case, "ledger 09: a ring that polls the instance that watches the ring settles", "[ledger][9]")
+{
+	for (std::uint32_t mode : { 0U, std::uint32_t(EPOLLET) }) {
+		CAPTURE(mode);
+		Ring ring;
+		Fd target = event_fd();
+		REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+		REQUIRE(ep.add(ring.fd(), EPOLLIN | mode, 2) == 0);
+		ring.poll_multishot(ep.fd(), 7);
+		put(target);
+		CHECK(ring.next().data == 7);
+		// Some completions may follow from their own; that ends.
+		bool settled = eventually(
+			[&] {
+				int n = ring.seen_now();
+				settle(50);
+				return n + ring.seen_now() == 0;
+			},
+			5000);
+		CHECK(settled);
+		Events events = ep.wait();
+		CHECK(std::count(events.begin(), events.end(), Event{ EPOLLIN, 1 }) == 1);
+		REQUIRE(ep.del(ring.fd()) == 0);
+		REQUIRE(ep.del(target) == 0);
+	}
+}
+
+TEST_CASE_METHOD(Case, "ledger 10: an aio poll of the instance that watches its eventfd completes", "[ledger][10]")
+{
+	if (skip_unless(circle_is_safe(), "this kernel's epoll and aio deadlock here; fixed in 6.12.117"))
+		return;
+	Fd target = event_fd(), signal = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	REQUIRE(ep.add(signal, EPOLLIN | EPOLLET, 2) == 0);
+	for (int round = 0; round < 5; round++) {
+		Aio aio;
+		Data seen;
+		aio.poll(ep.fd(), 7, signal);
+		put(target);
+		CHECK(aio.next(7) == POLLIN);
+		CHECK(eventually([&] {
+			for (const Event &event : ep.wait())
+				seen.push_back(event.data);
+			return seen.size() == 2;
+		}));
+		std::sort(seen.begin(), seen.end());
+		CHECK(seen == Data{ 1, 2 });
+	}
+}

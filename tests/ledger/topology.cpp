@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+// Entries 19, 20, 21 and 23: how deep instances nest, that they form no cycle, what
+// takes long, and what must not be held when ->poll is called.
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include <fcntl.h>
+#include <pty.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "catch.hpp"
+#include "ledger.hpp"
+
+namespace {
+
+constexpr int deepest = 5;
+
+int link(const Instance &outer, const Instance &inner)
+{
+	return outer.add(inner.fd(), EPOLLIN, inner.fd());
+}
+
+// Does `work` on the first CPU let others run? The longest time that a real-time
+// thread there could not have its CPU, as a share of the work's. A busy host can
+// make it look bad, but not good: the best of some rounds counts.
+double worst_gap_share(const std::function<void()> &work)
+{
+	std::atomic<bool> stop{ false }, running{ false };
+	Clock::duration longest{};
+	std::thread ticker([&] {
+		run_on(Hog::cpu);
+		real_time(Hog::priority);
+		auto last = Clock::now();
+		while (!stop) {
+			usleep(500);
+			auto now = Clock::now();
+			longest = std::max(longest, now - last);
+			last = now;
+			running = true;
+		}
+	});
+	while (!running)
+		std::this_thread::yield();
+	Clock::duration took{};
+	std::thread worker([&] {
+		run_on(Hog::cpu);
+		auto start = Clock::now();
+		work();
+		took = Clock::now() - start;
+	});
+	worker.join();
+	stop = true;
+	ticker.join();
+	return static_cast<double>(longest.count()) / static_cast<double>(took.count());
+}
+
+} // namespace
+
+TEST_CASE_METHOD(Tidy, "ledger 19: a chain has 5 instances at most, built top-down, bottom-up or from its middle",
+		 "[ledger][19]")
+{
+	// Link i ties instance i+1 to instance i, below it.
+	const int orders[][deepest] = {
+		{ 0, 1, 2, 3, 4 }, { 4, 3, 2, 1, 0 }, { 2, 1, 3, 0, 4 }, { 2, 3, 1, 4, 0 }, { 0, 4, 1, 3, 2 },
+	};
+	for (auto &order : orders) {
+		Instance chain[deepest + 1];
+		CAPTURE(order[0], order[1], order[2], order[3], order[4]);
+		for (int i = 0; i < deepest; i++)
+			CHECK(link(chain[order[i] + 1], chain[order[i]]) == (i + 1 < deepest ? 0 : -ELOOP));
+	}
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 20: no sum of depths wraps: a cycle through other instances is refused",
+		 "[ledger][20]")
+{
+	// In a child, which may not come back from a cycle that it has made.
+	for (int length = 2; length <= deepest; length++) {
+		CAPTURE(length);
+		pid_t child = start_child([length] {
+			Instance ring[deepest];
+			for (int i = 0; i + 1 < length; i++)
+				must(link(ring[i + 1], ring[i]));
+			int r = link(ring[0], ring[length - 1]);
+			if (r != -ELOOP)
+				return r ? 2 : 1;
+			return watches(ring[0].fd()).empty() ? 0 : 3;
+		});
+		CHECK(status_within(child, patience_ms / 3) == 0);
+	}
+}
+
+TEST_CASE_METHOD(Case, "ledger 21: a thread that is being killed harvests nothing", "[ledger][21]")
+{
+	// It is woken for an event, and killed before it runs.
+	Fd target = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
+	Blocked sleeper(ep, 4000);
+	sleeper.asleep();
+	pid_t child = start_child([&] {
+		run_on(Hog::cpu);
+		real_time(1);
+		return ep.count(-1);
+	});
+	until_asleep_in_wait(child);
+	{
+		Hog hog;
+		put(target);
+		kill(child, SIGKILL);
+	}
+	CHECK(status_within(child, patience_ms) == 256 + SIGKILL);
+	if (be().native()) { // it leaves the event, but tells nobody
+		CHECK(sleeper.result() + ep.count(0) == 1);
+	} else {
+		CHECK(sleeper.result() == 1);
+	}
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 21: close of an instance with very many items lets others run", "[ledger][21]")
+{
+	constexpr int items = 20'000, enough = 8;
+	allow_descriptors(items + 100);
+	Fd target = event_fd();
+	std::vector<Fd> numbers;
+	for (int i = 0; i < items; i++)
+		numbers.push_back(dup_of(target));
+	double best = 1;
+	for (int round = 0; round < enough && best > 0.25; round++) {
+		Instance ep;
+		for (const Fd &number : numbers)
+			if (ep.add(number, EPOLLIN) != 0)
+				FAIL("ADD");
+		best = std::min(best, worst_gap_share([&] { ep.close(); }));
+	}
+	CHECK(best <= 0.25);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 21: close of a file with very many watches lets others run", "[ledger][21]")
+{
+	constexpr int items = 20'000, enough = 8;
+	allow_descriptors(items + 100);
+	double best = 1;
+	for (int round = 0; round < enough && best > 0.25; round++) {
+		Instance ep;
+		Fd target = event_fd(1);
+		for (int i = 0; i < items; i++) { // all but one number goes at once
+			Fd number(must_libc(fcntl(target, F_DUPFD_CLOEXEC, i + 100)));
+			if (ep.add(number, EPOLLIN) != 0)
+				FAIL("ADD");
+		}
+		best = std::min(best, worst_gap_share([&] { target.reset(); }));
+		CHECK(ep.count(0) == 0);
+	}
+	CHECK(best <= 0.25);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 23: a ->poll that sleeps holds up neither wake-ups nor other instances",
+		 "[ledger][23]")
+{
+	Fd leaf = event_fd(1), other = event_fd(), closing = event_fd(), elsewhere = event_fd();
+	Instance bottom, ep, apart;
+	REQUIRE(bottom.add(leaf, EPOLLIN, 1) == 0);
+	REQUIRE(ep.add(bottom.fd(), EPOLLIN, 2) == 0);
+	REQUIRE(ep.add(other, EPOLLIN | EPOLLET, 3) == 0);
+	REQUIRE(ep.add(closing, EPOLLIN | EPOLLET, 4) == 0);
+	StuckHarvest stuck(bottom);
+	Blocked harvest(ep, 0);
+	harvest.asleep(); // in bottom's ->poll
+	Blocked busy([&] {
+		put(elsewhere);
+		int n = apart.add(elsewhere, EPOLLIN, 5) + apart.mod(elsewhere, EPOLLIN | EPOLLET, 6);
+		n += apart.count(0) + apart.del(elsewhere);
+		put(other);
+		if (!be().native()) // where the close waits for the harvest
+			closing.reset();
+		return n;
+	});
+	CHECK(busy.done_within(5000));
+	CHECK_FALSE(harvest.done());
+	CHECK(stuck.let_go().size() == 1);
+	CHECK(busy.result() == 1);
+	CHECK(harvest.result() >= 1);
+	CHECK(ep.count(0) >= 1);
+}
+
+TEST_CASE_METHOD(Case, "ledger 23: files whose ->poll takes locks of their own, asked and woken at once",
+		 "[ledger][23]")
+{
+	// The order of those locks and ours is for lockdep to say.
+	int master, slave;
+	must_libc(openpty(&master, &slave, nullptr, nullptr, nullptr), "openpty");
+	Fd pty(master), tty(slave);
+	Fd timer(must_libc(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)));
+	Ends pipe = make_pipe();
+	Pair stream = make_pair(SOCK_STREAM), tcp = make_tcp();
+	Instance inner;
+	Fd leaf = event_fd();
+	itimerspec soon{ { 0, 300'000 }, { 0, 300'000 } };
+	REQUIRE(inner.add(leaf, EPOLLIN | EPOLLET, 0) == 0);
+	for (int fd : { int(pty), int(tty), int(timer), int(pipe.r), int(pipe.w), int(stream.a), int(tcp.a),
+			inner.fd() })
+		REQUIRE(ep.add(fd, EPOLLIN | EPOLLOUT | EPOLLET, fd) == 0);
+	must_libc(timerfd_settime(timer, 0, &soon, nullptr));
+	std::atomic<long> events{ 0 };
+	Race race(race_time() / 2);
+	race.run(1, [&](auto &random) {
+		int writers[] = { pty, pipe.w, stream.b, tcp.b };
+		if (write(writers[pick(random, 4)], "x\n", 2) < 0 && errno != EAGAIN)
+			race.fail("write");
+		put(leaf);
+	});
+	race.run(2, [&](auto &random) {
+		for (const Event &event : ep.wait(pick(random, 2))) {
+			char buffer[64];
+			if (event.events & EPOLLIN && int(event.data) != inner.fd() &&
+			    int(event.data) != pty && int(event.data) != tty)
+				if (read(int(event.data), buffer, sizeof buffer) < 0 && errno != EAGAIN)
+					race.fail("read");
+			events++;
+		}
+	});
+	race.run(1, [&](auto &) {
+		watches(ep.fd());
+		inner.count(0);
+	});
+	CHECK(race.join() == "");
+	CHECK(events > 0);
+}
