@@ -111,7 +111,7 @@ private:
 		for (const Island &island : islands_) {
 			bool second = &island == &islands_[2]; // its shore can be read
 			if (address >= address_of(island.begin()) &&
-			    address + n <= address_of(island.end()) + (second ? Island::page : 0))
+			    address <= address_of(island.end()) + (second ? Island::page : 0) - n)
 				return true;
 		}
 		return false;
@@ -119,7 +119,7 @@ private:
 	bool writable(Address address, std::size_t n) const
 	{
 		for (const Island &island : islands_)
-			if (address >= address_of(island.begin()) && address + n <= address_of(island.end()))
+			if (address >= address_of(island.begin()) && address <= address_of(island.end()) - n)
 				return true;
 		return false;
 	}
@@ -252,7 +252,11 @@ private:
 		Address where = nowhere()[unsigned(pick(18))];
 
 		what_ << "ioctl 0x" << std::hex << number << " at 0x" << where << std::dec;
-		return same(raw_ioctl(ours_.fd(), number, where), wanted);
+		int got = raw_ioctl(ours_.fd(), number, where);
+		// A tail may lie in memory that is somebody's
+		if (got == -E2BIG && wanted == -EFAULT && _IOC_SIZE(number) > least)
+			return "";
+		return same(got, wanted);
 	}
 
 	std::string advice()
@@ -343,7 +347,7 @@ TEST_CASE_METHOD(Tidy, "random hostile calls are answered as epoll answers them"
 	do {
 		Books books;
 		Attack attack(seed);
-		for (int step = 0; step < 2000; step++, steps++) {
+		for (int step = 0; step < 500; step++, steps++) {
 			std::string differs = attack.step();
 			if (differs.empty() && step % 50 == 49)
 				differs = attack.books();
