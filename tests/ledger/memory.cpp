@@ -291,6 +291,9 @@ TEST_CASE_METHOD(Tidy, "ledger 18: a file that is closed while a check has come 
 
 TEST_CASE_METHOD(Tidy, "ledger 18: leaves are closed while the ways up from them are counted", "[ledger][18]")
 {
+	if (skip_unless(!be().native() || kernel_has_fix({ 7, 2, 0 }, { 6, 12, 105 }),
+			"this kernel's epoll may use a freed file; fixed in 6.12.105"))
+		return;
 	constexpr int leaves = 50;
 	Instance above, ep;
 	Race race;

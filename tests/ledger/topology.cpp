@@ -89,7 +89,7 @@ TEST_CASE_METHOD(Tidy, "ledger 20: no sum of depths wraps: a cycle through other
 				return r ? 2 : 1;
 			return watches(ring[0].fd()).empty() ? 0 : 3;
 		});
-		CHECK(status_within(child, patience_ms / 3) == 0);
+		REQUIRE(status_within(child, patience_ms / 3) == 0);
 	}
 }
 
