@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+// One twin: executes sequences on the kernel's epoll or on myepoll.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "op.hpp"
+#include "record.hpp"
+
+// Memory at the same addresses in both twins
+struct Hostile {
+	char *base;	// `room` bytes that can be written, then a page of nothing
+	char *none;
+	char *readonly;
+	static constexpr std::size_t room = 4 * 4096;
+};
+Hostile map_hostile();
+
+class Twin {
+public:
+	// Opens what it needs above the slots; in the process that is to run it
+	Twin(bool native, Hostile hostile, Log &log);
+	void run(const Op *ops, std::uint32_t n);
+
+private:
+	struct Slot {
+		Kind kind;
+		std::uint16_t desc; // names the open file description
+	};
+	struct Inode {
+		std::uint64_t ino;
+		std::uint32_t label;
+	};
+	struct Child {
+		pid_t pid;
+		bool dead;
+	};
+
+	const bool native_;
+	const Hostile hostile_;
+	Log &log_;
+	int device_ = -1, fdinfo_dir_, listener_, touched_[6], inotify_[6], sync_r_, sync_w_;
+	std::string dir_;
+
+	std::uint32_t now_ = 0; // index of the operation
+	Slot slot_[slots];
+	std::vector<std::uint16_t> partner_; // of a pty's end, by desc
+	std::vector<Inode> inodes_;
+	std::vector<Child> children_;
+	unsigned instances_; // created so far
+	unsigned inotifies_ = 0;
+	bool foreign_;	     // there is, or was, an instance of the kernel's epoll
+	bool child_ = false;
+
+	void reset();
+	void step(const Op &op);
+	void answer(long r, const void *bytes = nullptr, std::uint32_t length = 0);
+	void answer_for(Kind ep, Kind fd, long r, const void *bytes = nullptr, std::uint32_t length = 0);
+
+	Kind kind(std::uint32_t slot) const;
+	std::string touched(unsigned n) const; // the file that the nth inotify watches
+	std::uint16_t place(int fd, std::uint32_t slot, Kind kind, int partner = -1);
+	void make(long fd, std::uint32_t slot, Kind kind);
+	void make_two(long r, const int fds[2], std::uint32_t a, std::uint32_t b, Kind kind);
+	void settle(std::uint32_t slot);
+
+	long create(bool native, int flags);
+	long ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad);
+	long wait(bool native, std::uint32_t door, int ep, std::uint32_t form, void *events, int max,
+		  std::uint32_t timeout, const std::uint64_t *mask);
+
+	void do_ctl(const Op &op);
+	void do_wait(const Op &op);
+	void do_poll(const Op &op);
+	void do_fdinfo(const Op &op);
+	void do_params(const Op &op);
+	void do_misc(const Op &op);
+	void do_fork(const Op &op);
+	void do_fill(const Op &op);
+	void do_drain(const Op &op);
+	void do_recv(const Op &op);
+	bool may_block(int ep, const std::uint64_t *mask);
+
+	friend void on_signal(int, siginfo_t *, void *);
+};

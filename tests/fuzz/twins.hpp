@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+// The two processes that execute batches of sequences at the same time, one on
+// the kernel's epoll and one on myepoll.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "execute.hpp"
+#include "op.hpp"
+#include "record.hpp"
+
+struct Shared;
+struct Side;
+
+// Both outcomes of a sequence
+struct Twice {
+	Outcome native, mine;
+	std::uint32_t fresh; // places in the module's code that no sequence reached before
+};
+
+class Twins {
+public:
+	static constexpr std::uint32_t most_sequences = 128, most_ops = 128 * 256;
+
+	// self: both on the kernel's epoll, to see what does not depend on myepoll
+	explicit Twins(bool self);
+	~Twins();
+	Twins(const Twins &) = delete;
+
+	// Calls done(i, Twice) in order. Memory bounds the size of a batch.
+	template <typename Done> void run(const std::vector<Sequence> &batch, Done done)
+	{
+		start(batch);
+		for (std::uint32_t i = 0; i < batch.size(); i++) {
+			Twice twice{};
+			if (!quick(i, twice))
+				outcomes(i, twice);
+			done(i, twice);
+		}
+	}
+	// Each of the two `times` times
+	std::vector<Twice> repeat(const Sequence &sequence, unsigned times);
+
+	bool has_coverage() const { return coverage_; }
+	// Places reached so far
+	std::uint32_t places() const;
+
+private:
+	const bool self_;
+	Hostile hostile_;
+	Shared *shared_;
+	pid_t pid_[2] = { -1, -1 };
+	bool coverage_ = false;
+	std::vector<std::uint8_t> end_[2]; // Outcome::End of each sequence
+
+	Side &side(unsigned which) const;
+	void spawn(unsigned which);
+	void worker(unsigned which);
+	void retire(unsigned which);
+	void start(const std::vector<Sequence> &batch);
+	bool quick(std::uint32_t i, Twice &twice) const;
+	void outcomes(std::uint32_t i, Twice &twice) const;
+};
