@@ -712,7 +712,7 @@ void Twin::do_fill(const Op &op)
 	int n = 0;
 
 	std::memset(bytes, 0x5a, sizeof bytes);
-	while (n < 80) {
+	while (n < 20) {
 		r = sys(SYS_write, fd_of(op.a[slot]), bytes, sizeof bytes);
 		n++;
 		if (r <= 0 || once)

@@ -33,13 +33,13 @@ struct Weight {
 // What costs the most time (a wait that sleeps, a fork, a TCP connection) is rare.
 constexpr Weight weights[] = {
 	{ Code::ctl, 300 },    { Code::wait, 240 },   { Code::write, 130 }, { Code::read, 70 },
-	{ Code::poll, 40 },    { Code::fdinfo, 8 },   { Code::close, 36 },  { Code::dup, 30 },
+	{ Code::poll, 40 },    { Code::fdinfo, 5 },   { Code::close, 36 },  { Code::dup, 30 },
 	{ Code::create, 5 },   { Code::eventfd, 14 }, { Code::pipe, 8 },    { Code::fifo, 6 },
 	{ Code::pair, 10 },    { Code::tcp, 2 },      { Code::listener, 2 }, { Code::connect, 3 },
 	{ Code::accept, 3 },   { Code::udp, 2 },      { Code::pty, 1 },	    { Code::timerfd, 5 },
 	{ Code::signalfd, 5 }, { Code::inotify, 4 },  { Code::plain, 5 },   { Code::pidfd, 2 },
 	{ Code::fill, 4 },     { Code::drain, 12 },   { Code::shutdown, 6 }, { Code::oob, 3 },
-	{ Code::timer, 10 },   { Code::raise, 10 },   { Code::touch, 8 },   { Code::fork, 1 },
+	{ Code::timer, 8 },   { Code::raise, 10 },   { Code::touch, 8 },   { Code::fork, 1 },
 	{ Code::kill, 1 },     { Code::reap, 1 },     { Code::send, 8 },    { Code::recv, 8 },
 	{ Code::params, 3 },   { Code::misc, 12 },    { Code::foreign, 1 },
 };
@@ -54,9 +54,12 @@ public:
 			bool may_go = i >= 2 && weights[i].code != Code::create;
 			total_ += weight_[i] = may_go && random_.one_in(4) ? 0 : weights[i].weight;
 		}
-		for (unsigned bit : { 31u, 30u, 28u, 29u, 13u })
+		for (std::uint32_t bit : { EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE })
 			if (!random_.one_in(3))
-				liked_ |= 1u << bit;
+				liked_ |= bit;
+		// A wakeup source is a device, in sysfs and all: a thousand other calls.
+		if (random_.one_in(20))
+			liked_ |= EPOLLWAKEUP;
 		wild_ = random_.one_in(3) ? 4 : 24;
 		many_ = random_.one_in(6);
 	}
@@ -90,7 +93,8 @@ public:
 			if (use_[i] != epoll)
 				continue;
 			Op op{ Code::fdinfo, { i } };
-			sequence.push_back(op);
+			if (random_.one_in(2))
+				sequence.push_back(op);
 			op = { Code::poll, { i, 0x7fff, slots } };
 			sequence.push_back(op);
 			for (int n = 0; n < 2; n++) {
@@ -195,6 +199,12 @@ private:
 	}
 
 	std::uint32_t some_events()
+	{
+		std::uint32_t events = likely_events();
+		return liked_ & EPOLLWAKEUP ? events : events & ~static_cast<std::uint32_t>(EPOLLWAKEUP);
+	}
+
+	std::uint32_t likely_events()
 	{
 		if (random_.one_in(wild_ * 4))
 			return static_cast<std::uint32_t>(random_.next());
