@@ -38,6 +38,11 @@ help:
 	@echo 'make setup         fetch packages and the kernels for the VM'
 	@echo 'make test-debug    run them on kernels made to catch mistakes: $(DEBUG_KERNELS)'
 	@echo '                   (DEBUG=kasan for one)'
+	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
+	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
+	@echo 'make soak          everything together for MINUTES=$(MINUTES)'
+	@echo 'make mistakes      plant mistakes in the module: the tests must notice each'
+	@echo 'make coverage      which lines of the module the tests reach'
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
 	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
 	@echo 'make clean         remove what was built, but not the kernels'
@@ -118,6 +123,25 @@ debug-built: setup
 test-debug: debug-built
 	@tests/run $(DEBUG:%=--kernel %)
 
+TIME	?= 60
+MINUTES	?= 30
+
+fuzz: setup
+	@$(if $(filter $(KERNEL),$(DEBUG_KERNELS)),scripts/debug-kernel $(KERNEL))
+	@scripts/step build/log/build.log 'building' \
+		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) tests-build
+	@tests/fuzz/run --kernel $(KERNEL) --seconds $(TIME) $(SEED:%=--seed=%)
+
+soak: built
+	@tests/soak/run --minutes $(MINUTES) --kernel $(KERNEL)
+
+mistakes: debug-built built
+	@tests/ledger/plant
+
+coverage: DEBUG := kasan
+coverage: debug-built
+	@tests/coverage/run
+
 # The status of the shell, its last command's, is no error; 125 is the VM's own.
 vm: setup
 	@scripts/step build/log/build.log 'building' \
@@ -130,6 +154,6 @@ check: setup
 clean:
 	$(RM) -r $(BUILD)/module $(BUILD)/check $(BUILD)/userspace $(BUILD)/tests $(BUILD)/vm $(BUILD)/log
 
-.PHONY: all built check clean debug-built demo help install module setup test test-debug tests-build
+.PHONY: all built check clean coverage debug-built demo fuzz mistakes soak help install module setup test test-debug tests-build
 .PHONY: uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
