@@ -152,6 +152,16 @@ Hog::~Hog()
 	sched_setaffinity(0, sizeof before_, &before_);
 }
 
+pid_t start_doubtful_child(const std::function<int()> &body)
+{
+	return start_child([&] {
+		Fd null(must_libc(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null"));
+		for (int fd = 0; fd <= 2; fd++)
+			must_libc(dup2(null, fd), "dup2");
+		return body();
+	});
+}
+
 int status_within(pid_t child, int ms)
 {
 	int status = 0;

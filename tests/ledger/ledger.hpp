@@ -3,7 +3,7 @@
 // of a harvest, or woken and without a CPU.
 #pragma once
 
-#include <csignal>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,5 +54,8 @@ private:
 	std::thread thread_;
 };
 
-// The answer of a child that may hang in the kernel for good; -1 if it does
+// A child that may hang in the kernel for good. It says nothing, so that nobody waits
+// for the end of its output.
+pid_t start_doubtful_child(const std::function<int()> &body);
+// Its answer; -1 if it hangs
 int status_within(pid_t child, int ms);

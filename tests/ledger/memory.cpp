@@ -86,7 +86,7 @@ TEST_CASE_METHOD(Tidy, "ledger 12: of two that nest each other at the same time,
 	// Many items make each look long. In a child, since two that both succeed
 	// may never come back.
 	constexpr int files = 200;
-	pid_t child = start_child([] {
+	pid_t child = start_doubtful_child([] {
 		Fd leaves[files];
 		Instance a, b;
 		for (Fd &leaf : leaves) {

@@ -19,15 +19,16 @@ TEST_CASE_METHOD(Case, "ledger 09: a ring that polls the instance that watches t
 		ring.poll_multishot(ep.fd(), 7);
 		put(target);
 		CHECK(ring.next().data == 7);
-		// Some completions may follow from their own; that ends.
-		bool settled = eventually(
-			[&] {
-				int n = ring.seen_now();
-				settle(50);
-				return n + ring.seen_now() == 0;
-			},
-			5000);
-		CHECK(settled);
+		// A completion may cause another, until the poll learns that it
+		// hears itself. Else it ends where the ring is full.
+		int more = 0;
+		CHECK(eventually([&] {
+			int n = ring.seen_now();
+			settle(50);
+			more += n;
+			return n == 0;
+		}));
+		CHECK(more <= 2);
 		Events events = ep.wait();
 		CHECK(std::count(events.begin(), events.end(), Event{ EPOLLIN, 1 }) == 1);
 		REQUIRE(ep.del(ring.fd()) == 0);
