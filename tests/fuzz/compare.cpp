@@ -19,6 +19,8 @@ bool ours(const Op &op, const Record &mine)
 	case Code::ctl:
 	case Code::wait:
 		return true;
+	case Code::waiter:
+		return true;
 	case Code::fork:
 		return mine.tag == Tag::child;
 	default:
@@ -34,6 +36,8 @@ std::uint32_t door_of(const Op &op)
 		return masked || op.a[wait_form] % is::forms == is::pwait2 ? static_cast<std::uint32_t>(is::ioctl) :
 									      op.a[wait_door];
 	}
+	if (op.code == Code::waiter)
+		return op.a[waiter_door];
 	return op.code == Code::ctl ? op.a[ctl_door] : op.a[fork_door];
 }
 
@@ -164,12 +168,14 @@ std::string to_text(const Op &op, const Record &record)
 	}
 	if (record.tag == Tag::child)
 		text = "in the child ";
+	if (record.tag == Tag::waiter)
+		text = "in a waiter ";
 	text += errno_text(record.r);
 	if (*kinds[unsigned(record.ep)])
 		text += std::string(" on ") + kinds[unsigned(record.ep)];
 	if (record.full)
 		text += " (log full)";
-	bool wait = op.code == Code::wait || (op.code == Code::fork && record.length > 4);
+	bool wait = op.code == Code::wait || record.tag == Tag::waiter || (op.code == Code::fork && record.length > 4);
 	if (wait && record.length >= 4) {
 		std::uint32_t untouched;
 		std::memcpy(&untouched, record.bytes(), 4);

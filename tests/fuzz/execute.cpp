@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -51,6 +52,9 @@ constexpr unsigned long get_params = _IOR(0x8A, 0x02, Params);
 
 // The signals that sequences send, blocked but for waits with a mask
 const int signals[3] = { SIGUSR1, SIGUSR2, SIGRTMIN + 1 };
+
+// Ends a waiter's wait
+const int interruption = SIGRTMIN + 2;
 
 std::uint64_t bit(int sig)
 {
@@ -192,6 +196,9 @@ Twin::Twin(bool native, Hostile hostile, Log &log) : native_(native), hostile_(h
 		sigfillset(&sa.sa_mask);
 		sigaction(sig, &sa, nullptr);
 	}
+	struct sigaction sa{};
+	sa.sa_handler = [](int) {};
+	sigaction(interruption, &sa, nullptr);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	reset();
@@ -199,6 +206,7 @@ Twin::Twin(bool native, Hostile hostile, Log &log) : native_(native), hostile_(h
 
 void Twin::reset()
 {
+	end_waiters();
 	for (Child &child : children_) {
 		kill(child.pid, SIGKILL);
 		waitpid(child.pid, nullptr, 0);
@@ -222,8 +230,10 @@ void Twin::reset()
 
 void Twin::run(const Op *ops, std::uint32_t n)
 {
-	for (now_ = 0; now_ < n; now_++)
+	for (now_ = 0; now_ < n; now_++) {
 		step(ops[now_]);
+		settle_waiters();
+	}
 	reset();
 }
 
@@ -737,6 +747,122 @@ void Twin::do_drain(const Op &op)
 	answer(r, &total, sizeof total);
 }
 
+void Twin::serve(Waiter &waiter)
+{
+	enum { idle, go, end };
+
+	waiter.tid = gettid();
+	for (;;) {
+		std::uint32_t command;
+		while ((command = waiter.command) == idle)
+			syscall(SYS_futex, &waiter.command, FUTEX_WAIT_PRIVATE, idle, nullptr, nullptr, 0);
+		if (command == end)
+			return;
+		waiter.command = idle;
+		waiter.r = wait(waiter.native, waiter.door, waiter.ep, is::plain, waiter.seen.events, waiter.max, is::forever,
+				nullptr);
+		waiter.done = true;
+	}
+}
+
+static void command(std::atomic<std::uint32_t> &word, std::uint32_t value)
+{
+	word = value;
+	syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+void Twin::do_waiter(const Op &op)
+{
+	std::unique_ptr<Waiter> &waiter = waiter_[op.a[waiter_n] % std::size(waiter_)];
+	Kind k = kind(op.a[waiter_ep]);
+
+	if (child_ || (waiter && waiter->busy)) {
+		answer(-EBUSY);
+		return;
+	}
+	if (!waiter) {
+		waiter = std::make_unique<Waiter>();
+		waiter->thread = std::thread([this, w = waiter.get()] { serve(*w); });
+		while (!waiter->tid)
+			sched_yield();
+		std::string path = "/proc/self/task/" + std::to_string(waiter->tid) + "/stat";
+		waiter->stat = raised(must(open(path.c_str(), O_RDONLY | O_CLOEXEC), path.c_str()));
+	}
+	waiter->native = native_ || k == Kind::foreign;
+	waiter->kind = k;
+	waiter->ep = fd_of(op.a[waiter_ep]);
+	waiter->max = std::min(static_cast<int>(op.a[waiter_max] % 16), 8);
+	waiter->door = op.a[waiter_door];
+	waiter->seen.untouched = 1;
+	waiter->busy = true;
+	command(waiter->command, 1);
+	answer(0);
+}
+
+// Asleep is either in its wait or, that over, for want of a command: from the
+// moment that something wakes it, it is running.
+bool Twin::asleep(const Waiter &waiter) const
+{
+	char text[128];
+	ssize_t n = ::pread(waiter.stat, text, sizeof text - 1, 0);
+	text[n > 0 ? n : 0] = 0;
+	const char *end = std::strrchr(text, ')');
+	return end && end[1] == ' ' && end[2] == 'S' && waiter.command == 0;
+}
+
+void Twin::settle_waiters()
+{
+	constexpr int patient = 20'000;
+	bool busy = false;
+
+	for (auto &waiter : waiter_)
+		busy |= waiter && waiter->busy;
+	if (!busy)
+		return;
+
+	// One that was found asleep may have been woken by another since.
+	int calm = 0;
+	for (int tries = 0; calm < 2 && tries < patient; tries++) {
+		calm++;
+		for (auto &waiter : waiter_)
+			if (waiter && waiter->busy && !asleep(*waiter)) {
+				calm = 0;
+				sched_yield();
+			}
+	}
+	for (auto &waiter : waiter_) {
+		if (!waiter || !waiter->busy || !waiter->done.exchange(false))
+			continue;
+		waiter->busy = false;
+		Record record{};
+		record.op = now_;
+		record.tag = Tag::waiter;
+		record.ep = waiter->kind;
+		record.fd = Kind(&waiter - waiter_); // which
+		record.r = static_cast<int>(waiter->r);
+		std::size_t events = waiter->r > 0 ? static_cast<std::size_t>(waiter->r) * sizeof(epoll_event) : 0;
+		log_.append(record, &waiter->seen, static_cast<std::uint32_t>(sizeof waiter->seen.untouched + events));
+	}
+}
+
+void Twin::end_waiters()
+{
+	for (auto &waiter : waiter_) {
+		if (!waiter)
+			continue;
+		// One by one: in a flood of signals it would get nowhere.
+		while (waiter->busy && !waiter->done) {
+			if (asleep(*waiter))
+				syscall(SYS_tgkill, getpid(), waiter->tid.load(), interruption);
+			sched_yield();
+		}
+		command(waiter->command, 2);
+		waiter->thread.join();
+		::close(waiter->stat);
+		waiter.reset();
+	}
+}
+
 // The kind is not in the message, whose bytes may have been read by others.
 static Kind kind_by_link(int fd)
 {
@@ -1045,6 +1171,14 @@ void Twin::step(const Op &op)
 	case Code::recv:
 		do_recv(op);
 		break;
+	case Code::waiter:
+		do_waiter(op);
+		break;
+	case Code::interrupt: {
+		Waiter *waiter = waiter_[a[0] % std::size(waiter_)].get();
+		answer(waiter && waiter->busy ? sys(SYS_tgkill, getpid(), waiter->tid.load(), interruption) : -ESRCH);
+		break;
+	}
 	case Code::count:
 		break;
 	}

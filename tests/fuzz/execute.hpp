@@ -2,10 +2,14 @@
 // One twin: executes sequences on the kernel's epoll or on myepoll.
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "op.hpp"
@@ -35,6 +39,25 @@ private:
 		std::uint64_t ino;
 		std::uint32_t label;
 	};
+	// A thread that blocks in waits, for others to wake. Made when a sequence
+	// first wants one: most run in a process of one thread.
+	struct Waiter {
+		std::thread thread;
+		std::atomic<std::uint32_t> command{ 0 }; // a futex
+		std::atomic<bool> done{ false };
+		std::atomic<pid_t> tid{ 0 };
+		int stat = -1; // /proc/self/task/TID/stat
+		bool busy = false;
+		bool native;
+		int ep, max;
+		Kind kind;
+		std::uint32_t door;
+		long r;
+		struct {
+			std::uint32_t untouched;
+			epoll_event events[8];
+		} seen;
+	};
 	struct Child {
 		pid_t pid;
 		bool dead;
@@ -51,6 +74,7 @@ private:
 	std::vector<std::uint16_t> partner_; // of a pty's end, by desc
 	std::vector<Inode> inodes_;
 	std::vector<Child> children_;
+	std::unique_ptr<Waiter> waiter_[3];
 	unsigned instances_; // created so far
 	unsigned inotifies_ = 0;
 	bool foreign_;	     // there is, or was, an instance of the kernel's epoll
@@ -83,6 +107,11 @@ private:
 	void do_fill(const Op &op);
 	void do_drain(const Op &op);
 	void do_recv(const Op &op);
+	void do_waiter(const Op &op);
+	void serve(Waiter &waiter);
+	bool asleep(const Waiter &waiter) const;
+	void settle_waiters();
+	void end_waiters();
 	bool may_block(int ep, const std::uint64_t *mask);
 
 	friend void on_signal(int, siginfo_t *, void *);

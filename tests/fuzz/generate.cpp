@@ -41,7 +41,8 @@ constexpr Weight weights[] = {
 	{ Code::fill, 4 },     { Code::drain, 12 },   { Code::shutdown, 6 }, { Code::oob, 3 },
 	{ Code::timer, 8 },   { Code::raise, 10 },   { Code::touch, 8 },   { Code::fork, 1 },
 	{ Code::kill, 1 },     { Code::reap, 1 },     { Code::send, 8 },    { Code::recv, 8 },
-	{ Code::params, 3 },   { Code::misc, 12 },    { Code::foreign, 1 },
+	{ Code::params, 3 },   { Code::misc, 12 },    { Code::foreign, 1 },   { Code::waiter, 12 },
+	{ Code::interrupt, 3 },
 };
 
 class Generator {
@@ -60,6 +61,13 @@ public:
 		// A wakeup source is a device, in sysfs and all: a thousand other calls.
 		if (random_.one_in(20))
 			liked_ |= EPOLLWAKEUP;
+		// A waiter makes all that follows slow, and the process one of many threads.
+		if (!random_.one_in(10))
+			for (unsigned i = 0; i < std::size(weights); i++)
+				if (weights[i].code == Code::waiter || weights[i].code == Code::interrupt) {
+					total_ -= weight_[i];
+					weight_[i] = 0;
+				}
 		wild_ = random_.one_in(3) ? 4 : 24;
 		many_ = random_.one_in(6);
 	}
@@ -359,6 +367,10 @@ private:
 			return { code, { r(3) } };
 		case Code::fork:
 			return fork();
+		case Code::waiter:
+			return { code, { r(3), an_epoll(), random_.one_in(8) ? r(16) : 1 + r(3), a_door() } };
+		case Code::interrupt:
+			return { code, { r(3) } };
 		case Code::kill:
 		case Code::reap:
 			return { code, { r(2) } };

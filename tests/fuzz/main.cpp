@@ -180,21 +180,25 @@ private:
 
 	void fuzz(const std::vector<Sequence> &batch, std::uint64_t first)
 	{
-		std::vector<std::uint32_t> suspects;
+		struct Suspect {
+			std::uint32_t i;
+			std::uint64_t after;
+		};
+		std::vector<Suspect> suspects;
 		twins_.run(batch, [&](std::uint32_t i, const Twice &twice) {
 			operations_ += batch[i].size();
 			sequences_++;
 			if (twice.fresh)
 				corpus_.push_back(batch[i]);
 			if (compare(batch[i], twice.native, twice.mine, &tally_))
-				suspects.push_back(i);
+				suspects.push_back({ i, operations_ });
 		});
-		for (std::uint32_t i : suspects)
+		for (const Suspect &s : suspects)
 			if (failures_ < options_.failures)
-				suspect(batch[i], first + i);
+				suspect(batch[s.i], first + s.i, s.after);
 	}
 
-	void suspect(const Sequence &sequence, std::uint64_t n)
+	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after)
 	{
 		Verdict verdict = judge(twins_, sequence, sure);
 		if (verdict != Verdict::differs) {
@@ -206,7 +210,7 @@ private:
 			return;
 		}
 
-		std::printf("\nFAILED after %llu operations\n", static_cast<unsigned long long>(operations_));
+		std::printf("\nFAILED after %llu operations\n", static_cast<unsigned long long>(after));
 		std::fflush(stdout);
 		Sequence least = shrink(twins_, sequence);
 		std::optional<Difference> difference;

@@ -105,6 +105,8 @@ const Form forms[] = {
 	{ "reap", { { "child", Type::number } } },
 	{ "send", { { "via", Type::slot }, { "fd", Type::slot } } },
 	{ "recv", { { "via", Type::slot }, { "to", Type::slot } } },
+	{ "waiter", { { "n", Type::number }, { "ep", Type::slot }, { "max", Type::number }, door } },
+	{ "interrupt", { { "n", Type::number } } },
 };
 static_assert(std::size(forms) == unsigned(Code::count));
 

@@ -21,7 +21,7 @@ enum class Code : std::uint8_t {
 	ctl, wait, poll, fdinfo, params, misc,
 	// what makes things happen
 	write, read, fill, drain, shutdown, oob, timer, raise, touch,
-	fork, kill, reap, send, recv,
+	fork, kill, reap, send, recv, waiter, interrupt,
 	count
 };
 
@@ -43,6 +43,7 @@ namespace arg {
 enum { slot = 0, second = 1, third = 2 };
 enum ctl { ctl_ep, ctl_op, ctl_fd, ctl_events, ctl_data, ctl_ptr, ctl_door };
 enum wait { wait_ep, wait_form, wait_max, wait_timeout, wait_buf, wait_mask, wait_door };
+enum waiter { waiter_n, waiter_ep, waiter_max, waiter_door };
 enum fork { fork_close, fork_act, fork_ep, fork_fd, fork_events, fork_stay, fork_door };
 }
 

@@ -16,7 +16,7 @@ enum class Kind : std::uint8_t {
 	closed, opath, instance, foreign, pipe, pty, timerfd, unix_socket, tcp, eventfd, pidfd, other
 };
 
-enum class Tag : std::uint8_t { answer, handler, child };
+enum class Tag : std::uint8_t { answer, handler, child, waiter };
 
 struct Record {
 	std::uint32_t op;     // its index in the sequence
