@@ -238,15 +238,18 @@ TEST_CASE_METHOD(Tidy, "ledger 15: close of an instance against the close of wha
 TEST_CASE_METHOD(Tidy, "ledger 16: the watchers of an instance are closed while a check walks up to them",
 		 "[ledger][16]")
 {
-	constexpr int watchers = 100;
-	Instance ep, inner;
+	// The walk stays with each watcher while it goes through the tops above.
+	constexpr int watchers = 4, high = 10;
+	Instance ep, inner, tops[high];
 	std::atomic<long> links{ 0 };
-	allow_descriptors(4 * watchers + 100);
 	Race race;
 	race.run(2, [&](auto &) {
-		std::vector<Instance> above(watchers);
-		for (auto &one : above)
+		Instance above[watchers];
+		for (auto &one : above) {
+			for (auto &top : tops)
+				must(link(top, one));
 			must(link(one, ep));
+		}
 	});
 	race.run(1, [&](auto &) {
 		int r = link(ep, inner);
