@@ -223,8 +223,9 @@ void Twin::reset()
 	inodes_.clear();
 	instances_ = 0;
 	foreign_ = false;
-	for (char bytes[1024]; inotifies_; inotifies_--)
-		while (::read(inotify_[inotifies_ - 1], bytes, sizeof bytes) > 0)
+	inotifies_ = 0;
+	for (unsigned i = 0; dirty_; i++, dirty_ >>= 1)
+		for (char bytes[1024]; dirty_ & 1 && ::read(inotify_[i], bytes, sizeof bytes) > 0;)
 			;
 }
 
@@ -1117,9 +1118,12 @@ void Twin::step(const Op &op)
 	case Code::raise:
 		answer(sys(SYS_kill, getpid(), signals[a[0] % 3]));
 		break;
-	case Code::touch:
-		answer(sys(SYS_pwrite64, touched_[a[0] % std::size(touched_)], "", 1, 0));
+	case Code::touch: {
+		std::uint32_t which = a[0] % std::size(touched_);
+		dirty_ |= 1u << which;
+		answer(sys(SYS_pwrite64, touched_[which], "", 1, 0));
 		break;
+	}
 	case Code::fork:
 		do_fork(op);
 		break;

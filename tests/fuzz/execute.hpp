@@ -77,6 +77,7 @@ private:
 	std::unique_ptr<Waiter> waiter_[3];
 	unsigned instances_; // created so far
 	unsigned inotifies_ = 0;
+	unsigned dirty_ = 0; // those whose files were touched
 	bool foreign_;	     // there is, or was, an instance of the kernel's epoll
 	bool child_ = false;
 

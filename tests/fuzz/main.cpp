@@ -201,6 +201,10 @@ private:
 	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after)
 	{
 		Verdict verdict = judge(twins_, sequence, sure);
+		if (verdict == Verdict::differs) {
+			twins_.renew();
+			verdict = judge(twins_, sequence, sure);
+		}
 		if (verdict != Verdict::differs) {
 			unconfirmed_++;
 			wavering_ += verdict == Verdict::wavers;

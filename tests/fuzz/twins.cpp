@@ -126,6 +126,14 @@ void Twins::retire(unsigned which)
 	pid_[which] = -1;
 }
 
+void Twins::renew()
+{
+	for (unsigned which : { 0u, 1u }) {
+		retire(which);
+		spawn(which);
+	}
+}
+
 void Twins::worker(unsigned which)
 {
 	Side &s = side(which);

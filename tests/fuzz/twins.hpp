@@ -43,6 +43,8 @@ public:
 			done(i, twice);
 		}
 	}
+	// What earlier sequences left behind ends with the processes.
+	void renew();
 	// Each of the two `times` times
 	std::vector<Twice> repeat(const Sequence &sequence, unsigned times);
 
