@@ -151,7 +151,11 @@ def bpf(kind):
         return r
 
     def type_of(name):
-        """BTF's number of a kernel function"""
+        """BTF's number of a kernel function; to find it takes seconds, so it is kept"""
+        kept = f"/tmp/btf-{name.decode()}"
+        if os.path.exists(kept):
+            with open(kept) as f:
+                return int(f.read())
         with open("/sys/kernel/btf/vmlinux", "rb") as f:
             btf = f.read()
         length, at, size, strings = struct.unpack_from("IIII", btf, 4)
@@ -168,6 +172,8 @@ def bpf(kind):
             name_at, info = unpack(btf, at)
             kind = info >> 24 & 31
             if kind == 12 and name_at == wanted:
+                with open(kept, "w") as f:
+                    f.write(str(number))
                 return number
             at += 12 + (extra[kind](info & 0xFFFF) if kind in extra else 0)
         raise AssertionError("no such function in BTF")

@@ -27,8 +27,8 @@ namespace {
 int watches_option = 1'000'000;
 double ratio_option = 4;
 
-// Below this a ratio says nothing
-constexpr double noise_ms = 300;
+// Below this a ratio says nothing: other guests run on the host too.
+double noise_option = 300;
 
 double ms_between(Clock::time_point from, Clock::time_point to)
 {
@@ -190,6 +190,8 @@ extern "C" int take_test_options(int *argc, char **argv)
 			watches_option = std::atoi(argv[i] + 10);
 		else if (!std::strncmp(argv[i], "--ratio=", 8))
 			ratio_option = std::atof(argv[i] + 8);
+		else if (!std::strncmp(argv[i], "--noise=", 8))
+			noise_option = std::atof(argv[i] + 8);
 		else
 			argv[kept++] = argv[i];
 	}
@@ -319,7 +321,7 @@ Figures measure(const Backend &backend, End end, const std::function<void(World 
 void compare_ms(const std::string &what, double epoll_ms, double mine_ms)
 {
 	INFO(what << ": epoll " << epoll_ms << " ms, myepoll " << mine_ms << " ms");
-	CHECK(mine_ms <= ratio_allowed() * epoll_ms + noise_ms);
+	CHECK(mine_ms <= ratio_allowed() * epoll_ms + noise_option);
 }
 
 void compare(const std::string &what, End end, const std::function<void(World &)> &build)
@@ -334,5 +336,5 @@ void compare(const std::string &what, End end, const std::function<void(World &)
 
 	// If preemption were off all the time, a ticker would be late by as much.
 	INFO(what << ": a ticker was late by " << mine.late_rt_ms << " ms, of " << mine.end_ms << " ms");
-	CHECK(mine.late_rt_ms <= mine.end_ms / 2 + noise_ms + 4 * mine.idle_late_rt_ms);
+	CHECK(mine.late_rt_ms <= mine.end_ms / 2 + noise_option + 4 * mine.idle_late_rt_ms);
 }

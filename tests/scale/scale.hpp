@@ -10,7 +10,8 @@
 
 #include "support.hpp"
 
-// --watches=N, 1,000,000 by default, and --ratio=R, what is too slow beside epoll
+// --watches=N, 1,000,000 by default, and --ratio=R, what is too slow beside epoll, where
+// it is more than --noise=MS
 int watches_wanted();
 double ratio_allowed();
 
