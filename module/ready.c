@@ -490,8 +490,9 @@ fault:
 
 /*
  * Give the batch back. Level-triggered items that were delivered stay on b->held.
- * Where the buffer faulted, what was not delivered goes back to the head of @todo,
- * where it came from. Under ep->wq.lock.
+ * Where the buffer faulted, the rest goes back to the head of @todo, where it came
+ * from: in epoll's order of events, what is not ready keeps its place until a scan
+ * has come so far. Under ep->wq.lock.
  */
 static void batch_give_back(struct batch *b, struct list_head *todo)
 {
@@ -513,12 +514,8 @@ static void batch_give_back(struct batch *b, struct list_head *todo)
 	for (i = b->n - 1; unlikely(i >= b->stop); i--) {
 		struct myep_item *item = b->item[i];
 
-		if (!give_back(item))
-			continue;
-		if (b->revents[i])
+		if (give_back(item))
 			list_move(&item->ready_link, todo);
-		else
-			retire(item);
 	}
 }
 

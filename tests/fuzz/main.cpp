@@ -287,7 +287,7 @@ private:
 			    static_cast<unsigned long long>(sequences_), double(operations_) / std::max(elapsed, 0.001),
 			    static_cast<unsigned long long>(tally_.sum()), static_cast<unsigned long long>(unconfirmed_));
 		if (twins_.has_coverage())
-			std::printf(", %u places, corpus %zu", twins_.places(), corpus_.size());
+			std::printf(", %u places, %u steps, corpus %zu", twins_.places(), twins_.steps(), corpus_.size());
 		std::printf("\n");
 		std::fflush(stdout);
 	}

@@ -54,7 +54,7 @@ struct Side {
 	Word go, done;	   // numbers of batches
 	Word progress;	   // sequences finished in this one
 	std::uint32_t from; // the first to run
-	std::uint32_t places;
+	std::uint32_t places, steps;
 	std::uint32_t start[Twins::most_sequences], end[Twins::most_sequences];
 	std::uint32_t fresh[Twins::most_sequences];
 	Log log;
@@ -99,6 +99,11 @@ Side &Twins::side(unsigned which) const
 std::uint32_t Twins::places() const
 {
 	return side(1).places;
+}
+
+std::uint32_t Twins::steps() const
+{
+	return side(1).steps;
 }
 
 void Twins::spawn(unsigned which)
@@ -154,6 +159,7 @@ void Twins::worker(unsigned which)
 			twin.run(&shared_->ops[shared_->first[i]], shared_->first[i + 1] - shared_->first[i]);
 			s.fresh[i] = watch ? coverage.stop() : 0;
 			s.places = coverage.places();
+			s.steps = coverage.steps();
 			s.end[i] = s.log.used();
 			s.progress = i + 1;
 		}

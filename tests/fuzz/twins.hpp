@@ -20,7 +20,7 @@ struct Side;
 // Both outcomes of a sequence
 struct Twice {
 	Outcome native, mine;
-	std::uint32_t fresh; // places in the module's code that no sequence reached before
+	std::uint32_t fresh; // what it reached of the module's code as the first
 };
 
 class Twins {
@@ -49,8 +49,8 @@ public:
 	std::vector<Twice> repeat(const Sequence &sequence, unsigned times);
 
 	bool has_coverage() const { return coverage_; }
-	// Places reached so far
-	std::uint32_t places() const;
+	// What was reached so far
+	std::uint32_t places() const, steps() const;
 
 private:
 	const bool self_;
