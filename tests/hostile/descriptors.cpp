@@ -63,7 +63,7 @@ const Kind kinds[] = {
 	{ "/dev/ptmx", [] { return path("/dev/ptmx", O_RDWR | O_NOCTTY); } },
 	{ "/proc/self/mounts", [] { return path("/proc/self/mounts"); } },
 	{ "/proc/self/status", [] { return path("/proc/self/status"); } },
-	{ "/proc/self/ns/net", [] { return path("/proc/self/ns/net"); } },
+	{ "/proc/self/ns/net", [] { return path("/proc/self/ns/net"); }, false },
 	{ "a parameter in sysfs", [] { return path(be().max_user_watches().c_str()); } },
 	{ "the device", [] { return path(MYEPOLL_DEVICE, O_RDWR); } },
 	{ "pipe, to read", [] { return one_of_two([](int fds[2]) { return pipe2(fds, O_CLOEXEC); }, 0); } },
