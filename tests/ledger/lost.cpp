@@ -94,29 +94,35 @@ TEST_CASE_METHOD(Case, "ledger 01: edges of many producers for many waiters are 
 TEST_CASE_METHOD(Case, "ledger 02: a waiter that was chosen and then timed out takes the event", "[ledger][2]")
 {
 	// The chosen one does not get its CPU before its time is up. Nobody else
-	// has been woken for that event.
+	// has been woken for that event. A busy host may be late with the event; the
+	// next attempt has more time.
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
-	Blocked sleeper(ep);
-	sleeper.asleep();
-	constexpr int timeout_ms = 500;
-	auto start = Clock::now();
-	Blocked chosen([&] { return slow_wait(ep, timeout_ms); });
-	chosen.asleep();
-	{
-		Hog hog;
-		put(target);
-		REQUIRE(Clock::now() - start < milliseconds(timeout_ms));
-		std::this_thread::sleep_until(start + milliseconds(3 * timeout_ms));
-		CHECK_FALSE(chosen.done());
-		CHECK_FALSE(sleeper.done());
+	bool in_time = false;
+	for (int ms = 400; !in_time && ms < patience_ms; ms *= 3) {
+		Blocked sleeper(ep);
+		sleeper.asleep();
+		auto start = Clock::now();
+		Blocked chosen([&] { return slow_wait(ep, ms); });
+		eventually([&] { return chosen.done() || sleeps_in_wait(getpid(), chosen.tid()); });
+		{
+			Hog hog;
+			put(target);
+			in_time = Clock::now() - start < milliseconds(ms);
+			std::this_thread::sleep_until(start + milliseconds(2 * ms));
+			if (in_time) {
+				CHECK_FALSE(chosen.done());
+				CHECK_FALSE(sleeper.done());
+			}
+		}
+		int n = chosen.result();
+		if (in_time)
+			CHECK(n == 1);
+		put(target); // ends the other at the latest
+		CHECK(sleeper.result() == 1);
+		ep.wait();
 	}
-	int n = chosen.result();
-	CHECK(n == 1);
-	settle();
-	CHECK(sleeper.done() == (n == 0));
-	put(target); // ends the other, or both
-	CHECK(sleeper.result() == 1);
+	CHECK(in_time);
 }
 
 TEST_CASE_METHOD(Case, "ledger 02: a waiter that times out before it is chosen leaves the event to others",
@@ -134,7 +140,7 @@ TEST_CASE_METHOD(Case, "ledger 02: a waiter that times out before it is chosen l
 		Hog hog;
 		settle(600);
 		put(target);
-		taken = sleeper.done_within(3000);
+		taken = sleeper.done_within(patience_ms / 3);
 	}
 	int n = late.result();
 	CHECK((taken || n == 1));
@@ -241,7 +247,7 @@ TEST_CASE_METHOD(Case, "ledger 06: a waiter that was woken and has no CPU does n
 		Hog hog;
 		put(x); // for the one that came last
 		put(y);
-		CHECK(high.done_within(5000));
+		CHECK(high.done_within(patience_ms / 3));
 		CHECK_FALSE(low.done());
 	}
 	if (!high.done())

@@ -8,6 +8,17 @@
 #include "ledger.hpp"
 #include "ring.hpp"
 
+namespace {
+
+// Before 6.12 a multishot poll that posts a completion hears of it while it is at it,
+// and goes on until the ring is full, whatever the wake-up says.
+int completions_of_its_own()
+{
+	return kernel_at_least(6, 12) ? 2 : Ring::completions;
+}
+
+} // namespace
+
 TEST_CASE_METHOD(Case, "ledger 09: a ring that polls the instance that watches the ring settles", "[ledger][9]")
 {
 	for (std::uint32_t mode : { 0U, std::uint32_t(EPOLLET) }) {
@@ -20,7 +31,7 @@ TEST_CASE_METHOD(Case, "ledger 09: a ring that polls the instance that watches t
 		put(target);
 		CHECK(ring.next().data == 7);
 		// A completion may cause another, until the poll learns that it
-		// hears itself. Else it ends where the ring is full.
+		// hears itself.
 		int more = 0;
 		CHECK(eventually([&] {
 			int n = ring.seen_now();
@@ -28,7 +39,7 @@ TEST_CASE_METHOD(Case, "ledger 09: a ring that polls the instance that watches t
 			more += n;
 			return n == 0;
 		}));
-		CHECK(more <= 2);
+		CHECK(more <= completions_of_its_own());
 		Events events = ep.wait();
 		CHECK(std::count(events.begin(), events.end(), Event{ EPOLLIN, 1 }) == 1);
 		REQUIRE(ep.del(ring.fd()) == 0);
@@ -40,6 +51,9 @@ TEST_CASE_METHOD(Case, "ledger 10: an aio poll of the instance that watches its 
 {
 	if (skip_unless(circle_is_safe(), "this kernel's epoll and aio deadlock here; fixed in 6.12.117"))
 		return;
+	// The other instance is told of both events: of the second, which comes with
+	// the completion, in the middle of being told of the first.
+	Instance outer;
 	Fd target = event_fd(), signal = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
 	REQUIRE(ep.add(signal, EPOLLIN | EPOLLET, 2) == 0);
@@ -47,6 +61,7 @@ TEST_CASE_METHOD(Case, "ledger 10: an aio poll of the instance that watches its 
 		Aio aio;
 		Data seen;
 		aio.poll(ep.fd(), 7, signal);
+		REQUIRE(outer.add(ep.fd(), EPOLLIN | EPOLLET, 3) == 0);
 		put(target);
 		CHECK(aio.next(7) == POLLIN);
 		CHECK(eventually([&] {
@@ -56,5 +71,7 @@ TEST_CASE_METHOD(Case, "ledger 10: an aio poll of the instance that watches its 
 		}));
 		std::sort(seen.begin(), seen.end());
 		CHECK(seen == Data{ 1, 2 });
+		CHECK(outer.count(0) <= 1);
+		REQUIRE(outer.del(ep.fd()) == 0);
 	}
 }

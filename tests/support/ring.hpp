@@ -26,7 +26,8 @@ inline std::ostream &operator<<(std::ostream &out, const Completion &c)
 
 class Ring {
 public:
-	Ring() { must(io_uring_queue_init(64, &ring_, 0), "io_uring_queue_init"); }
+	static constexpr int entries = 64, completions = 2 * entries; // of which the kernel has room
+	Ring() { must(io_uring_queue_init(entries, &ring_, 0), "io_uring_queue_init"); }
 	~Ring() { io_uring_queue_exit(&ring_); }
 	Ring(const Ring &) = delete;
 
