@@ -418,7 +418,7 @@ struct batch {
 	__poll_t revents[BATCH];
 };
 
-/* Under ep->wq.lock. May come back with less than there is, but for a pause. */
+/* Under ep->wq.lock. May come back with less than there is. */
 static void batch_hold(struct batch *b, struct list_head *todo, int want)
 {
 	struct list_head *last = todo;
@@ -430,6 +430,12 @@ static void batch_hold(struct batch *b, struct list_head *todo, int want)
 						    struct myep_item,
 						    ready_link);
 
+		/*
+		 * To poll an instance changes the order of its list, so not
+		 * before all that comes first has been delivered.
+		 */
+		if (unlikely(item->nested) && n)
+			break;
 		if (unlikely(!hold(item))) {
 			if (++closing == BATCH)
 				break;

@@ -33,8 +33,9 @@ std::uint32_t door_of(const Op &op)
 	if (op.code == Code::wait) {
 		// What the fast door does not do the other does.
 		bool masked = op.a[wait_form] % is::forms != is::plain && op.a[wait_mask] & 8;
-		return masked || op.a[wait_form] % is::forms == is::pwait2 ? static_cast<std::uint32_t>(is::ioctl) :
-									      op.a[wait_door];
+		return masked || op.a[wait_form] % is::forms == is::pwait2
+			       ? static_cast<std::uint32_t>(is::ioctl)
+			       : op.a[wait_door];
 	}
 	if (op.code == Code::waiter)
 		return op.a[waiter_door];
@@ -58,8 +59,8 @@ bool not_an_instance(const Op &op, const Record &native, const Record &mine)
 // The kernel's own instance as a target. The native twin takes it out again.
 bool foreign_target(const Op &op, const Record &native, const Record &mine)
 {
-	return ours(op, mine) && mine.ep == Kind::instance && mine.fd == Kind::foreign && mine.r == -ELOOP &&
-	       (native.r == 0 || native.r == -ELOOP);
+	return ours(op, mine) && mine.ep == Kind::instance && mine.fd == Kind::foreign &&
+	       mine.r == -ELOOP && (native.r == 0 || native.r == -ELOOP);
 }
 
 // Before 6.9 epoll had no ioctls at all.
@@ -81,8 +82,8 @@ static_assert(std::size(rules) <= max_rules);
 
 bool same(const Record &a, const Record &b)
 {
-	return a.op == b.op && a.tag == b.tag && a.ep == b.ep && a.fd == b.fd && a.full == b.full && a.r == b.r &&
-	       a.length == b.length && std::memcmp(a.bytes(), b.bytes(), a.length) == 0;
+	return a.op == b.op && a.tag == b.tag && a.ep == b.ep && a.fd == b.fd && a.full == b.full &&
+	       a.r == b.r && a.length == b.length && std::memcmp(a.bytes(), b.bytes(), a.length) == 0;
 }
 
 const char *end_text(const Outcome &outcome)
@@ -115,7 +116,8 @@ std::uint64_t Tally::sum() const
 	return std::accumulate(by_rule.begin(), by_rule.end(), std::uint64_t{ 0 });
 }
 
-std::optional<Difference> compare(const Sequence &sequence, const Outcome &native, const Outcome &mine, Tally *tally)
+std::optional<Difference> compare(const Sequence &sequence, const Outcome &native, const Outcome &mine,
+				  Tally *tally)
 {
 	if (native == mine)
 		return {};
@@ -135,11 +137,14 @@ std::optional<Difference> compare(const Sequence &sequence, const Outcome &nativ
 					   y ? to_text(sequence[y->op], *y) : end_text(mine) };
 		if (!same(*x, *y)) {
 			unsigned n = 0;
-			bool comparable = x->op == y->op && x->tag == y->tag && x->ep == y->ep && x->fd == y->fd;
-			while (comparable && n < std::size(rules) && !rules[n].allows(sequence[x->op], *x, *y))
+			bool comparable = x->op == y->op && x->tag == y->tag && x->ep == y->ep &&
+					  x->fd == y->fd;
+			while (comparable && n < std::size(rules) &&
+			       !rules[n].allows(sequence[x->op], *x, *y))
 				n++;
 			if (!comparable || n == std::size(rules))
-				return Difference{ last, to_text(sequence[x->op], *x), to_text(sequence[y->op], *y) };
+				return Difference{ last, to_text(sequence[x->op], *x),
+						   to_text(sequence[y->op], *y) };
 			if (tally)
 				tally->by_rule[n]++;
 		}
@@ -148,22 +153,28 @@ std::optional<Difference> compare(const Sequence &sequence, const Outcome &nativ
 	}
 	if (native.end == mine.end)
 		return {};
-	std::uint32_t next = std::min<std::uint32_t>(last + 1, static_cast<std::uint32_t>(sequence.size() - 1));
-	return Difference{ next, native.end ? end_text(native) : "went on", mine.end ? end_text(mine) : "went on" };
+	std::uint32_t next =
+		std::min<std::uint32_t>(last + 1, static_cast<std::uint32_t>(sequence.size() - 1));
+	return Difference{ next, native.end ? end_text(native) : "went on",
+			   mine.end ? end_text(mine) : "went on" };
 }
 
 std::string to_text(const Op &op, const Record &record)
 {
-	static const char *const kinds[] = { "a closed descriptor", "an O_PATH descriptor", "", "the kernel's epoll",
-					     "a pipe",	"a tty", "a timer", "a unix socket", "TCP", "", "a pidfd", "" };
+	// In the order of Kind, where it is worth a word
+	static const char *const kinds[] = {
+		"a closed descriptor", "an O_PATH descriptor", "", "the kernel's epoll", "a pipe", "a tty",
+		"a timer", "a unix socket", "TCP", "", "a pidfd", "",
+	};
 	std::string text;
 	char buffer[96];
 
 	if (record.tag == Tag::handler) {
 		std::uint64_t masks[2];
 		std::memcpy(masks, record.bytes(), sizeof masks);
-		std::snprintf(buffer, sizeof buffer, "handler of signal %d, blocked %llx, then %llx", record.r,
-			      static_cast<unsigned long long>(masks[0]), static_cast<unsigned long long>(masks[1]));
+		std::snprintf(buffer, sizeof buffer, "handler of signal %d, blocked %llx, then %llx",
+			      record.r, static_cast<unsigned long long>(masks[0]),
+			      static_cast<unsigned long long>(masks[1]));
 		return buffer;
 	}
 	if (record.tag == Tag::child)
@@ -175,14 +186,17 @@ std::string to_text(const Op &op, const Record &record)
 		text += std::string(" on ") + kinds[unsigned(record.ep)];
 	if (record.full)
 		text += " (log full)";
-	bool wait = op.code == Code::wait || record.tag == Tag::waiter || (op.code == Code::fork && record.length > 4);
+	bool wait = op.code == Code::wait || record.tag == Tag::waiter ||
+		    (op.code == Code::fork && record.length > 4);
 	if (wait && record.length >= 4) {
 		std::uint32_t untouched;
 		std::memcpy(&untouched, record.bytes(), 4);
-		for (std::uint32_t at = 4; at + sizeof(epoll_event) <= record.length; at += sizeof(epoll_event)) {
+		for (std::uint32_t at = 4; at + sizeof(epoll_event) <= record.length;
+		     at += sizeof(epoll_event)) {
 			epoll_event event;
 			std::memcpy(&event, record.bytes() + at, sizeof event);
-			std::snprintf(buffer, sizeof buffer, " {%s %llx}", events_text(event.events).c_str(),
+			std::snprintf(buffer, sizeof buffer, " {%s %llx}",
+				      events_text(event.events).c_str(),
 				      static_cast<unsigned long long>(event.data.u64));
 			text += buffer;
 		}
@@ -193,7 +207,8 @@ std::string to_text(const Op &op, const Record &record)
 	} else if (record.length) {
 		text += " [";
 		for (std::uint32_t i = 0; i < record.length; i++) {
-			std::snprintf(buffer, sizeof buffer, "%02x", static_cast<unsigned char>(record.bytes()[i]));
+			std::snprintf(buffer, sizeof buffer, "%02x",
+				      static_cast<unsigned char>(record.bytes()[i]));
 			text += buffer;
 		}
 		text += "]";

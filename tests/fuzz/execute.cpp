@@ -79,7 +79,8 @@ template <typename... Args> long sys(long number, Args... args)
 int must(long r, const char *what)
 {
 	if (r < 0) {
-		std::fprintf(stderr, "fuzz: %s: %s\n", what, errno_text(static_cast<int>(r < -1 ? r : -errno)).c_str());
+		std::fprintf(stderr, "fuzz: %s: %s\n", what,
+			     errno_text(static_cast<int>(r < -1 ? r : -errno)).c_str());
 		_exit(3);
 	}
 	return static_cast<int>(r);
@@ -171,7 +172,8 @@ Twin::Twin(bool native, Hostile hostile, Log &log) : native_(native), hostile_(h
 
 	if (!native_)
 		device_ = raised(must(open(MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC), MYEPOLL_DEVICE));
-	fdinfo_dir_ = raised(must(open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY), "/proc/self/fdinfo"));
+	fdinfo_dir_ =
+		raised(must(open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY), "/proc/self/fdinfo"));
 	// A file for each: those who watch the same are told in the order of
 	// addresses. They are made once since the last close of one takes its time.
 	for (unsigned i = 0; i < std::size(touched_); i++) {
@@ -190,13 +192,15 @@ Twin::Twin(bool native, Hostile hostile, Log &log) : native_(native), hostile_(h
 	std::uint64_t all = signal_set(7);
 	must(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, sizeof all), "sigprocmask");
 	for (int sig : signals) {
-		struct sigaction sa{};
+		struct sigaction sa {
+		};
 		sa.sa_sigaction = on_signal;
 		sa.sa_flags = SA_SIGINFO | SA_RESTART;
 		sigfillset(&sa.sa_mask);
 		sigaction(sig, &sa, nullptr);
 	}
-	struct sigaction sa{};
+	struct sigaction sa {
+	};
 	sa.sa_handler = [](int) {};
 	sigaction(interruption, &sa, nullptr);
 	signal(SIGPIPE, SIG_IGN);
@@ -362,7 +366,9 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 		std::uint32_t timeout, const std::uint64_t *mask)
 {
 	static const int ms[is::timeouts] = { 0, 1, -1, INT_MIN, INT_MAX };
-	static const timespec spans[is::timeouts] = { { 0, 0 }, { 0, 1 }, {}, { 0, 400'000 }, { LONG_MAX, 999'999'999 } };
+	static const timespec spans[is::timeouts] = {
+		{ 0, 0 }, { 0, 1 }, {}, { 0, 400'000 }, { LONG_MAX, 999'999'999 }
+	};
 	static const std::int64_t ns[is::timeouts] = { 0, 1, -1, 400'000, INT64_MAX };
 	const timespec *span = timeout == is::forever ? nullptr : &spans[timeout];
 
@@ -376,7 +382,8 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 		return sys(SYS_epoll_pwait2, ep, events, max, span, mask, sizeof *mask);
 	}
 	if (door == is::fast && form != is::pwait2 && !mask)
-		return sys(SYS_fadvise64, ep, events, MYEPOLL_FAST_ARGS(max, ms[timeout]), MYEPOLL_FAST_WAIT);
+		return sys(SYS_fadvise64, ep, events, MYEPOLL_FAST_ARGS(max, ms[timeout]),
+			   MYEPOLL_FAST_WAIT);
 	myepoll_wait arg{};
 	arg.events = address(events);
 	arg.maxevents = max;
@@ -427,7 +434,8 @@ void Twin::do_ctl(const Op &op)
 	long r = ctl(native, op.a[ctl_door], fd_of(op.a[ctl_ep]), what, fd_of(op.a[ctl_fd]), p, bad);
 	// ELOOP in myepoll: take it back
 	if (native_ && r == 0 && what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign)
-		must(ctl(true, 0, fd_of(op.a[ctl_ep]), EPOLL_CTL_DEL, fd_of(op.a[ctl_fd]), nullptr, true), "DEL");
+		must(ctl(true, 0, fd_of(op.a[ctl_ep]), EPOLL_CTL_DEL, fd_of(op.a[ctl_fd]), nullptr, true),
+		     "DEL");
 	answer_for(ep, fd, r);
 }
 
@@ -470,7 +478,8 @@ void Twin::do_wait(const Op &op)
 		p = reinterpret_cast<char *>(unreachable);
 		break;
 	default:
-		size = buf == is::buf_half ? sizeof(epoll_event) * 3 / 2 : (buf - is::buf_room0) * sizeof(epoll_event);
+		size = buf == is::buf_half ? sizeof(epoll_event) * 3 / 2
+					   : (buf - is::buf_room0) * sizeof(epoll_event);
 		p = window = hostile_.none - size;
 		break;
 	}
@@ -478,7 +487,8 @@ void Twin::do_wait(const Op &op)
 
 	// What keeps an unfired timer or a broken epoll from blocking for good is
 	// the parent's patience.
-	if (timeout >= is::forever && !(form == is::pwait2 && timeout == is::least) && !may_block(ep, maskp))
+	if (timeout >= is::forever && !(form == is::pwait2 && timeout == is::least) &&
+	    !may_block(ep, maskp))
 		timeout = is::ms;
 	long r = wait(native_ || k == Kind::foreign, op.a[wait_door], ep, form, p, max, timeout, maskp);
 
@@ -495,7 +505,8 @@ void Twin::do_wait(const Op &op)
 			end--;
 		seen.untouched = end == from + bytes && (!from || window[0] == poison);
 		std::memcpy(seen.events, p, bytes);
-		answer_for(k, Kind::other, r, &seen, static_cast<std::uint32_t>(sizeof seen.untouched + bytes));
+		answer_for(k, Kind::other, r, &seen,
+			   static_cast<std::uint32_t>(sizeof seen.untouched + bytes));
 	} else {
 		answer_for(k, Kind::other, r);
 	}
@@ -503,7 +514,8 @@ void Twin::do_wait(const Op &op)
 
 void Twin::do_poll(const Op &op)
 {
-	pollfd p[2] = { { fd_of(op.a[0]), static_cast<short>(op.a[1]), 0 }, { fd_of(op.a[2]), 0x7fff, 0 } };
+	pollfd p[2] = { { fd_of(op.a[0]), static_cast<short>(op.a[1]), 0 },
+			{ fd_of(op.a[2]), 0x7fff, 0 } };
 	long r = sys(SYS_poll, p, 2, 0);
 	short seen[2] = { p[0].revents, p[1].revents };
 	answer(r, seen, sizeof seen);
@@ -542,7 +554,8 @@ void Twin::do_fdinfo(const Op &op)
 			auto known = std::find_if(inodes_.rbegin(), inodes_.rend(),
 						  [=](const Inode &inode) { return inode.ino == ino; });
 			if (known != inodes_.rend())
-				line.replace(at + 5, line.find(' ', at + 1) - at - 5, "#" + std::to_string(known->label));
+				line.replace(at + 5, line.find(' ', at + 1) - at - 5,
+					     "#" + std::to_string(known->label));
 		}
 		lines.push_back(std::move(line));
 	}
@@ -562,9 +575,9 @@ void Twin::do_params(const Op &op)
 		       static_cast<std::uint8_t>(op.a[5]) };
 	Kind k = kind(op.a[slot]);
 	// On others these may mean anything.
-	long r = k == Kind::instance || k == Kind::closed ?
-			 sys(SYS_ioctl, fd_of(op.a[slot]), op.a[1] ? get_params : set_params, &params) :
-			 0;
+	long r = k == Kind::instance || k == Kind::closed
+			 ? sys(SYS_ioctl, fd_of(op.a[slot]), op.a[1] ? get_params : set_params, &params)
+			 : 0;
 	answer_for(k, Kind::other, r, &params, sizeof params);
 }
 
@@ -573,7 +586,8 @@ void Twin::do_misc(const Op &op)
 	int fd = fd_of(op.a[slot]), one = 1;
 	Kind k = kind(op.a[slot]);
 	char byte[256] = {};
-	struct stat st{};
+	struct stat st {
+	};
 	std::uint32_t seen = 0;
 	long r = 0;
 
@@ -628,7 +642,9 @@ void Twin::do_misc(const Op &op)
 		break;
 	}
 	case is::linger: {
-		struct linger l{ 1, 0 };
+		struct linger l {
+			1, 0
+		};
 		r = setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l) ? -errno : 0;
 		break;
 	}
@@ -756,12 +772,13 @@ void Twin::serve(Waiter &waiter)
 	for (;;) {
 		std::uint32_t command;
 		while ((command = waiter.command) == idle)
-			syscall(SYS_futex, &waiter.command, FUTEX_WAIT_PRIVATE, idle, nullptr, nullptr, 0);
+			syscall(SYS_futex, &waiter.command, FUTEX_WAIT_PRIVATE, idle, nullptr, nullptr,
+				0);
 		if (command == end)
 			return;
 		waiter.command = idle;
-		waiter.r = wait(waiter.native, waiter.door, waiter.ep, is::plain, waiter.seen.events, waiter.max, is::forever,
-				nullptr);
+		waiter.r = wait(waiter.native, waiter.door, waiter.ep, is::plain, waiter.seen.events,
+				waiter.max, is::forever, nullptr);
 		waiter.done = true;
 	}
 }
@@ -841,8 +858,10 @@ void Twin::settle_waiters()
 		record.ep = waiter->kind;
 		record.fd = Kind(&waiter - waiter_); // which
 		record.r = static_cast<int>(waiter->r);
-		std::size_t events = waiter->r > 0 ? static_cast<std::size_t>(waiter->r) * sizeof(epoll_event) : 0;
-		log_.append(record, &waiter->seen, static_cast<std::uint32_t>(sizeof waiter->seen.untouched + events));
+		std::size_t events =
+			waiter->r > 0 ? static_cast<std::size_t>(waiter->r) * sizeof(epoll_event) : 0;
+		log_.append(record, &waiter->seen,
+			    static_cast<std::uint32_t>(sizeof waiter->seen.untouched + events));
 	}
 }
 
@@ -934,7 +953,8 @@ void Twin::step(const Op &op)
 		break;
 	case Code::fifo: {
 		static const int modes[] = { O_RDWR, O_RDONLY, O_WRONLY };
-		make(sys(SYS_open, (dir_ + (a[1] & 1 ? "/fifo1" : "/fifo0")).c_str(), modes[a[2] % 3] | O_NONBLOCK),
+		make(sys(SYS_open, (dir_ + (a[1] & 1 ? "/fifo1" : "/fifo0")).c_str(),
+			 modes[a[2] % 3] | O_NONBLOCK),
 		     a[slot], Kind::pipe);
 		break;
 	}
@@ -1022,22 +1042,27 @@ void Twin::step(const Op &op)
 		break;
 	}
 	case Code::pidfd:
-		r = a[1] < children_.size() ? sys(SYS_pidfd_open, children_[a[1]].pid, O_NONBLOCK) : -ESRCH;
+		r = a[1] < children_.size() ? sys(SYS_pidfd_open, children_[a[1]].pid, O_NONBLOCK)
+					    : -ESRCH;
 		make(r, a[slot], Kind::pidfd);
 		break;
 	case Code::inotify:
-		make(inotifies_ < std::size(inotify_) ? fcntl(inotify_[inotifies_++], F_DUPFD_CLOEXEC, 0) : -EDQUOT, a[slot],
-		     Kind::eventfd);
+		make(inotifies_ < std::size(inotify_) ? fcntl(inotify_[inotifies_++], F_DUPFD_CLOEXEC, 0)
+						      : -EDQUOT,
+		     a[slot], Kind::eventfd);
 		break;
 	case Code::plain: {
 		std::string file = touched(0);
-		static const char *const paths[is::plains] = { nullptr, "/dev", "/dev/null", nullptr, nullptr,
-							       "/proc/self/mounts", MYEPOLL_DEVICE };
+		static const char *const paths[is::plains] = { nullptr,	      "/dev",
+							       "/dev/null",   nullptr,
+							       nullptr,	      "/proc/self/mounts",
+							       MYEPOLL_DEVICE };
 		std::uint32_t what = a[1] % is::plains;
 		if (what == is::memfd)
 			make(sys(SYS_memfd_create, "fuzz", 0), a[slot], Kind::other);
 		else
-			make(sys(SYS_open, paths[what] ? paths[what] : file.c_str(), what == is::opath ? O_PATH : O_RDONLY),
+			make(sys(SYS_open, paths[what] ? paths[what] : file.c_str(),
+				 what == is::opath ? O_PATH : O_RDONLY),
 			     a[slot], what == is::opath ? Kind::opath : Kind::other);
 		break;
 	}
@@ -1103,7 +1128,8 @@ void Twin::step(const Op &op)
 		answer(sys(SYS_shutdown, fd_of(a[slot]), a[1] % 4));
 		break;
 	case Code::oob:
-		answer(sys(SYS_sendto, fd_of(a[slot]), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0));
+		answer(sys(SYS_sendto, fd_of(a[slot]), "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL,
+			   nullptr, 0));
 		break;
 	case Code::timer: {
 		itimerspec its{};
@@ -1150,8 +1176,8 @@ void Twin::step(const Op &op)
 		// A unix socket inside another is the garbage collector's, and comes
 		// and goes when that likes. What a received one is, nobody knows.
 		Kind k = kind(a[1]);
-		if (k == Kind::unix_socket || k == Kind::foreign || k == Kind::pty || k == Kind::timerfd ||
-		    k == Kind::opath || kind(a[0]) != Kind::unix_socket) {
+		if (k == Kind::unix_socket || k == Kind::foreign || k == Kind::pty ||
+		    k == Kind::timerfd || k == Kind::opath || kind(a[0]) != Kind::unix_socket) {
 			answer(-EOPNOTSUPP);
 			break;
 		}
@@ -1180,7 +1206,9 @@ void Twin::step(const Op &op)
 		break;
 	case Code::interrupt: {
 		Waiter *waiter = waiter_[a[0] % std::size(waiter_)].get();
-		answer(waiter && waiter->busy ? sys(SYS_tgkill, getpid(), waiter->tid.load(), interruption) : -ESRCH);
+		answer(waiter && waiter->busy
+			       ? sys(SYS_tgkill, getpid(), waiter->tid.load(), interruption)
+			       : -ESRCH);
 		break;
 	}
 	case Code::count:

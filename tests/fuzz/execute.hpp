@@ -17,7 +17,7 @@
 
 // Memory at the same addresses in both twins
 struct Hostile {
-	char *base;	// `room` bytes that can be written, then a page of nothing
+	char *base; // `room` bytes that can be written, then a page of nothing
 	char *none;
 	char *readonly;
 	static constexpr std::size_t room = 4 * 4096;

@@ -32,16 +32,16 @@ struct Weight {
 };
 // What costs the most time (a wait that sleeps, a fork, a TCP connection) is rare.
 constexpr Weight weights[] = {
-	{ Code::ctl, 300 },    { Code::wait, 240 },   { Code::write, 130 }, { Code::read, 70 },
-	{ Code::poll, 40 },    { Code::fdinfo, 5 },   { Code::close, 36 },  { Code::dup, 30 },
-	{ Code::create, 5 },   { Code::eventfd, 14 }, { Code::pipe, 8 },    { Code::fifo, 6 },
-	{ Code::pair, 10 },    { Code::tcp, 2 },      { Code::listener, 2 }, { Code::connect, 3 },
-	{ Code::accept, 3 },   { Code::udp, 2 },      { Code::pty, 1 },	    { Code::timerfd, 5 },
-	{ Code::signalfd, 5 }, { Code::inotify, 4 },  { Code::plain, 5 },   { Code::pidfd, 2 },
-	{ Code::fill, 4 },     { Code::drain, 12 },   { Code::shutdown, 6 }, { Code::oob, 3 },
-	{ Code::timer, 8 },   { Code::raise, 10 },   { Code::touch, 8 },   { Code::fork, 1 },
-	{ Code::kill, 1 },     { Code::reap, 1 },     { Code::send, 8 },    { Code::recv, 8 },
-	{ Code::params, 3 },   { Code::misc, 12 },    { Code::foreign, 1 },   { Code::waiter, 12 },
+	{ Code::ctl, 300 },	{ Code::wait, 240 },   { Code::write, 130 },  { Code::read, 70 },
+	{ Code::poll, 40 },	{ Code::fdinfo, 5 },   { Code::close, 36 },   { Code::dup, 30 },
+	{ Code::create, 5 },	{ Code::eventfd, 14 }, { Code::pipe, 8 },     { Code::fifo, 6 },
+	{ Code::pair, 10 },	{ Code::tcp, 2 },      { Code::listener, 2 }, { Code::connect, 3 },
+	{ Code::accept, 3 },	{ Code::udp, 2 },      { Code::pty, 1 },      { Code::timerfd, 5 },
+	{ Code::signalfd, 5 },	{ Code::inotify, 4 },  { Code::plain, 5 },    { Code::pidfd, 2 },
+	{ Code::fill, 4 },	{ Code::drain, 12 },   { Code::shutdown, 6 }, { Code::oob, 3 },
+	{ Code::timer, 8 },	{ Code::raise, 10 },   { Code::touch, 8 },    { Code::fork, 1 },
+	{ Code::kill, 1 },	{ Code::reap, 1 },     { Code::send, 8 },     { Code::recv, 8 },
+	{ Code::params, 3 },	{ Code::misc, 12 },    { Code::foreign, 1 },  { Code::waiter, 12 },
 	{ Code::interrupt, 3 },
 };
 
@@ -64,7 +64,8 @@ public:
 		// A waiter makes all that follows slow, and the process one of many threads.
 		if (!random_.one_in(10))
 			for (unsigned i = 0; i < std::size(weights); i++)
-				if (weights[i].code == Code::waiter || weights[i].code == Code::interrupt) {
+				if (weights[i].code == Code::waiter ||
+				    weights[i].code == Code::interrupt) {
 					total_ -= weight_[i];
 					weight_[i] = 0;
 				}
@@ -84,8 +85,9 @@ public:
 	// Something to start with
 	void open_some(Sequence &sequence)
 	{
-		static constexpr Code sources[] = { Code::eventfd, Code::pipe, Code::pair, Code::eventfd, Code::timerfd,
-						    Code::signalfd, Code::inotify, Code::fifo };
+		static constexpr Code sources[] = { Code::eventfd, Code::pipe,	  Code::pair,
+						    Code::eventfd, Code::timerfd, Code::signalfd,
+						    Code::inotify, Code::fifo };
 		for (std::uint32_t n = 1 + random_.below(3); n; n--)
 			sequence.push_back(make(Code::create));
 		if (random_.one_in(8))
@@ -203,7 +205,9 @@ private:
 	std::uint32_t room() { return random_.one_in(8) ? random_.below(slots) : one_of(shut); }
 	std::uint32_t a_door()
 	{
-		return doors_ == Doors::mixed ? random_.below(2) : doors_ == Doors::fast ? +is::fast : +is::ioctl;
+		return doors_ == Doors::mixed  ? random_.below(2)
+		       : doors_ == Doors::fast ? +is::fast
+					       : +is::ioctl;
 	}
 
 	std::uint32_t some_events()
@@ -216,9 +220,11 @@ private:
 	{
 		if (random_.one_in(wild_ * 4))
 			return static_cast<std::uint32_t>(random_.next());
-		static constexpr std::uint32_t bits[] = { EPOLLIN,     EPOLLIN,	    EPOLLIN,	 EPOLLOUT,    EPOLLOUT,	   EPOLLPRI,
-							  EPOLLRDNORM, EPOLLWRNORM, EPOLLRDBAND, EPOLLWRBAND, EPOLLRDHUP, EPOLLMSG,
-							  EPOLLERR,    EPOLLHUP,    0x20,	 1u << 16,    1u << 27 };
+		static constexpr std::uint32_t bits[] = {
+			EPOLLIN,     EPOLLIN,	  EPOLLIN,     EPOLLOUT,    EPOLLOUT,	EPOLLPRI,
+			EPOLLRDNORM, EPOLLWRNORM, EPOLLRDBAND, EPOLLWRBAND, EPOLLRDHUP, EPOLLMSG,
+			EPOLLERR,    EPOLLHUP,	  0x20,	       1u << 16,    1u << 27
+		};
 		std::uint32_t events = random_.one_in(12) ? 0 : static_cast<std::uint32_t>(EPOLLIN);
 		for (std::uint32_t n = random_.below(4); n; n--)
 			events |= bits[random_.below(random_.one_in(4) ? std::size(bits) : 5)];
@@ -231,7 +237,8 @@ private:
 		if (liked_ & EPOLLEXCLUSIVE && random_.one_in(6)) {
 			events |= EPOLLEXCLUSIVE;
 			if (!random_.one_in(4))
-				events &= EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+				events &= EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+					  EPOLLET | EPOLLEXCLUSIVE;
 		}
 		return events;
 	}
@@ -241,9 +248,12 @@ private:
 		Op op{ Code::ctl, {} };
 		std::uint32_t *a = op.a;
 		a[ctl_ep] = an_epoll();
-		static constexpr std::uint32_t usual[] = { is::add, is::add, is::add, is::mod, is::mod, is::del };
+		static constexpr std::uint32_t usual[] = { is::add, is::add, is::add,
+							   is::mod, is::mod, is::del };
 		a[ctl_op] = random_.one_in(wild_ * 2) ? random_.below(6) : usual[random_.below(6)];
-		a[ctl_fd] = random_.one_in(wild_) ? anything() : random_.one_in(12) ? an_epoll() : a_source();
+		a[ctl_fd] = random_.one_in(wild_) ? anything()
+			    : random_.one_in(12)  ? an_epoll()
+						  : a_source();
 		a[ctl_events] = some_events();
 		a[ctl_data] = ++data_;
 		a[ctl_ptr] = random_.one_in(wild_ * 2) ? random_.below(is::ptrs) : +is::ptr_ok;
@@ -253,14 +263,15 @@ private:
 
 	Op wait()
 	{
-		static constexpr std::uint32_t odd_max[] = { 0, UINT_MAX, 1u << 31, INT_MAX, 178'956'970, 178'956'971, 1000 };
+		static constexpr std::uint32_t odd_max[] = { 0,		  UINT_MAX,    1u << 31, INT_MAX,
+							     178'956'970, 178'956'971, 1000 };
 		static constexpr std::uint32_t max[] = { 1, 2, 3, 8, 64, 64 };
 		Op op{ Code::wait, {} };
 		std::uint32_t *a = op.a;
 		a[wait_ep] = an_epoll();
 		a[wait_form] = random_.below(is::forms);
-		a[wait_max] = random_.one_in(wild_ * 2) ? odd_max[random_.below(std::size(odd_max))] :
-							  max[random_.below(std::size(max))];
+		a[wait_max] = random_.one_in(wild_ * 2) ? odd_max[random_.below(std::size(odd_max))]
+							: max[random_.below(std::size(max))];
 		// Most sleep in vain, and for a whole tick.
 		a[wait_timeout] = random_.one_in(60) ? 1 + random_.below(is::timeouts - 1) : +is::now;
 		a[wait_buf] = random_.one_in(wild_) ? random_.below(is::bufs) : +is::buf_ok;
@@ -273,7 +284,9 @@ private:
 	{
 		Op op{ Code::fork, {} };
 		std::uint32_t *a = op.a;
-		a[fork_close] = random_.one_in(2) ? 0 : static_cast<std::uint32_t>(random_.next()) & ((1u << slots) - 1);
+		a[fork_close] = random_.one_in(2) ? 0
+						  : static_cast<std::uint32_t>(random_.next()) &
+							    ((1u << slots) - 1);
 		a[fork_act] = random_.below(is::acts);
 		a[fork_ep] = an_epoll();
 		a[fork_fd] = a_source();
@@ -296,7 +309,9 @@ private:
 		switch (code) {
 		case Code::create: {
 			static constexpr std::uint32_t odd[] = { 1, 0x800, EPOLL_CLOEXEC | 1, 1u << 31 };
-			std::uint32_t flags = random_.one_in(6) ? odd[r(4)] : random_.one_in(2) ? EPOLL_CLOEXEC : 0;
+			std::uint32_t flags = random_.one_in(6)	  ? odd[r(4)]
+					      : random_.one_in(2) ? EPOLL_CLOEXEC
+								  : 0;
 			return { code, { room(), flags } };
 		}
 		case Code::eventfd:
@@ -307,7 +322,8 @@ private:
 		}
 		case Code::pair: {
 			std::uint32_t first = room();
-			return { code, { first, (first + 1 + r(3)) % slots, random_.one_in(2) ? 0 : r(3) } };
+			return { code,
+				 { first, (first + 1 + r(3)) % slots, random_.one_in(2) ? 0 : r(3) } };
 		}
 		case Code::tcp:
 		case Code::pty: {
@@ -334,25 +350,33 @@ private:
 		case Code::dup:
 			return { code, { open_one(), random_.one_in(3) ? r(slots) : room() } };
 		case Code::close:
-			return { code, { random_.one_in(20) ? anything() : random_.one_in(6) ? open_one() : a_source() } };
+			return { code,
+				 { random_.one_in(20)  ? anything()
+				   : random_.one_in(6) ? open_one()
+						       : a_source() } };
 		case Code::ctl:
 			return ctl();
 		case Code::wait:
 			return wait();
 		case Code::poll:
 			return { code,
-				 { random_.one_in(3) ? open_one() : one_of(epoll), random_.one_in(4) ? r(0x8000) : 0x7fff,
+				 { random_.one_in(3) ? open_one() : one_of(epoll),
+				   random_.one_in(4) ? r(0x8000) : 0x7fff,
 				   random_.one_in(2) ? slots : open_one() } };
 		case Code::fdinfo:
 			return { code, { random_.one_in(20) ? open_one() : one_of(epoll) } };
 		case Code::params:
 			return { code,
-				 { an_epoll(), r(2), random_.one_in(4) ? static_cast<std::uint32_t>(random_.next()) : r(64),
-				   random_.one_in(4) ? r(1000) : r(64), random_.one_in(4) ? r(4) : r(2), random_.one_in(6) ? 1 : 0u } };
+				 { an_epoll(), r(2),
+				   random_.one_in(4) ? static_cast<std::uint32_t>(random_.next()) : r(64),
+				   random_.one_in(4) ? r(1000) : r(64), random_.one_in(4) ? r(4) : r(2),
+				   random_.one_in(6) ? 1 : 0u } };
 		case Code::misc:
 			return { code, { random_.one_in(3) ? open_one() : one_of(epoll), r(is::miscs) } };
 		case Code::write:
-			return { code, { a_source(), random_.one_in(6) ? r(64) : 8, random_.one_in(20) ? r(1u << 31) : 1 + r(3) } };
+			return { code,
+				 { a_source(), random_.one_in(6) ? r(64) : 8,
+				   random_.one_in(20) ? r(1u << 31) : 1 + r(3) } };
 		case Code::read:
 			return { code, { a_source(), random_.one_in(6) ? r(64) : 8 } };
 		case Code::fill:
@@ -368,14 +392,16 @@ private:
 		case Code::fork:
 			return fork();
 		case Code::waiter:
-			return { code, { r(3), an_epoll(), random_.one_in(8) ? r(16) : 1 + r(3), a_door() } };
+			return { code,
+				 { r(3), an_epoll(), random_.one_in(8) ? r(16) : 1 + r(3), a_door() } };
 		case Code::interrupt:
 			return { code, { r(3) } };
 		case Code::kill:
 		case Code::reap:
 			return { code, { r(2) } };
 		case Code::send:
-			return { code, { one_of(unix_end), random_.one_in(3) ? one_of(epoll) : open_one() } };
+			return { code,
+				 { one_of(unix_end), random_.one_in(3) ? one_of(epoll) : open_one() } };
 		case Code::recv:
 			return { code, { one_of(unix_end), room() } };
 		case Code::touch:
@@ -424,7 +450,8 @@ Sequence mutate(const Sequence &from, const Sequence &other, Random &random, Doo
 			sequence.push_back(from[i]);
 	}
 	if (cut < from.size())
-		for (std::size_t i = random.below(static_cast<std::uint32_t>(other.size())); i < other.size(); i++)
+		for (std::size_t i = random.below(static_cast<std::uint32_t>(other.size()));
+		     i < other.size(); i++)
 			sequence.push_back(other[i]);
 	if (sequence.size() > longest)
 		sequence.resize(longest);

@@ -13,7 +13,10 @@ class Random {
 public:
 	explicit Random(std::uint64_t seed) : state_(seed) {}
 	std::uint64_t next();
-	std::uint32_t below(std::uint32_t n) { return static_cast<std::uint32_t>((next() >> 32) * n >> 32); }
+	std::uint32_t below(std::uint32_t n)
+	{
+		return static_cast<std::uint32_t>((next() >> 32) * n >> 32);
+	}
 	bool one_in(std::uint32_t n) { return below(n) == 0; }
 
 private:

@@ -70,16 +70,20 @@ std::string read_file(const std::string &path)
 
 class Session {
 public:
-	explicit Session(const Options &options) : options_(options), twins_(options.self), random_(~options.seed) {}
+	explicit Session(const Options &options)
+		: options_(options), twins_(options.self), random_(~options.seed)
+	{
+	}
 
 	bool replay(const std::string &path)
 	{
 		Sequence sequence = from_text(read_file(path));
 		std::optional<Difference> difference;
 		Verdict verdict = judge(twins_, sequence, sure, &difference);
-		const char *said = verdict == Verdict::differs ? "differs" :
-				   verdict == Verdict::wavers  ? "the same, though epoll differs from itself" :
-								 "the same";
+		const char *said = verdict == Verdict::differs ? "differs"
+				   : verdict == Verdict::wavers
+					   ? "the same, though epoll differs from itself"
+					   : "the same";
 		std::printf("%s: %zu operations, %s\n", path.c_str(), sequence.size(), said);
 		if (verdict == Verdict::differs) {
 			print_case(sequence, difference);
@@ -98,7 +102,8 @@ public:
 			std::printf("coverage: the module is compiled with KCOV\n");
 		start_ = last_ = Clock::now();
 		if (options_.sequence >= 0) {
-			std::vector<Sequence> one{ generate(options_.seed, std::uint64_t(options_.sequence),
+			std::vector<Sequence> one{ generate(options_.seed,
+							    std::uint64_t(options_.sequence),
 							    doors(std::uint64_t(options_.sequence))) };
 			if (options_.verbose)
 				print_run(one[0]);
@@ -118,12 +123,16 @@ public:
 				std::printf("explained: %-16s %llu\n", rule(i).name,
 					    static_cast<unsigned long long>(tally_.by_rule[i]));
 		if (unconfirmed_)
-			std::printf("not confirmed: %llu sequences, in %llu of which epoll differed from itself\n",
-				    static_cast<unsigned long long>(unconfirmed_), static_cast<unsigned long long>(wavering_));
+			std::printf("not confirmed: %llu sequences, in %llu of which epoll differed from "
+				    "itself\n",
+				    static_cast<unsigned long long>(unconfirmed_),
+				    static_cast<unsigned long long>(wavering_));
 		if (sequences_)
-			std::printf("%llu operations, %llu sequences, seed %llu, %llu divergences (%llu explained)\n",
+			std::printf("%llu operations, %llu sequences, seed %llu, %llu divergences (%llu "
+				    "explained)\n",
 				    static_cast<unsigned long long>(operations_),
-				    static_cast<unsigned long long>(sequences_), static_cast<unsigned long long>(options_.seed),
+				    static_cast<unsigned long long>(sequences_),
+				    static_cast<unsigned long long>(options_.seed),
 				    static_cast<unsigned long long>(tally_.sum() + failures_),
 				    static_cast<unsigned long long>(tally_.sum()));
 		std::printf("%u passed, %u failed, 0 skipped\n", passed_, failed_);
@@ -210,7 +219,8 @@ private:
 			wavering_ += verdict == Verdict::wavers;
 			if (options_.verbose)
 				std::printf("not confirmed: --seed=%llu --sequence=%llu\n",
-					    static_cast<unsigned long long>(options_.seed), static_cast<unsigned long long>(n));
+					    static_cast<unsigned long long>(options_.seed),
+					    static_cast<unsigned long long>(n));
 			return;
 		}
 
@@ -226,21 +236,25 @@ private:
 		failures_++;
 		print_case(least, difference);
 		if (corpus_.empty() && sequence == generate(options_.seed, n, doors(n)))
-			std::printf("again: scripts/vm --kernel %s -- build/tests/fuzz --seed=%llu --sequence=%llu%s\n",
+			std::printf("again: scripts/vm --kernel %s -- build/tests/fuzz --seed=%llu "
+				    "--sequence=%llu%s\n",
 				    kernel().c_str(), static_cast<unsigned long long>(options_.seed),
 				    static_cast<unsigned long long>(n), door_option());
 		std::fflush(stdout);
 	}
 
+	// As scripts/vm calls it, if tests/fuzz/run has said so
 	static std::string kernel()
 	{
+		const char *name = std::getenv("MYEPOLL_KERNEL");
 		Version v = running_kernel();
-		return std::to_string(v.major) + "." + std::to_string(v.minor);
+		return name ? name : std::to_string(v.major) + "." + std::to_string(v.minor);
 	}
 
 	const char *door_option() const
 	{
-		static const char *const text[] = { "", " --door=ioctl", " --door=fast", " --door=mixed" };
+		static const char *const text[] = { "", " --door=ioctl", " --door=fast",
+						    " --door=mixed" };
 		return text[options_.door + 1];
 	}
 
@@ -282,12 +296,16 @@ private:
 	{
 		double elapsed = seconds_since(start_);
 		last_ = Clock::now();
-		std::printf("%4.0f s: %llu operations, %llu sequences, %.0f operations/s, %llu explained, %llu not confirmed",
+		std::printf("%4.0f s: %llu operations, %llu sequences, %.0f operations/s, %llu "
+			    "explained, %llu not confirmed",
 			    elapsed, static_cast<unsigned long long>(operations_),
-			    static_cast<unsigned long long>(sequences_), double(operations_) / std::max(elapsed, 0.001),
-			    static_cast<unsigned long long>(tally_.sum()), static_cast<unsigned long long>(unconfirmed_));
+			    static_cast<unsigned long long>(sequences_),
+			    double(operations_) / std::max(elapsed, 0.001),
+			    static_cast<unsigned long long>(tally_.sum()),
+			    static_cast<unsigned long long>(unconfirmed_));
 		if (twins_.has_coverage())
-			std::printf(", %u places, %u steps, corpus %zu", twins_.places(), twins_.steps(), corpus_.size());
+			std::printf(", %u places, %u steps, corpus %zu", twins_.places(), twins_.steps(),
+				    corpus_.size());
 		std::printf("\n");
 		std::fflush(stdout);
 	}
@@ -351,7 +369,9 @@ bool parse(int argc, char **argv, Options &options)
 	if (!options.ops && !options.seconds)
 		options.seconds = 60;
 	if (!options.seed)
-		options.seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) % 1'000'000;
+		options.seed = static_cast<std::uint64_t>(
+				       std::chrono::system_clock::now().time_since_epoch().count()) %
+			       1'000'000;
 	return true;
 }
 

@@ -20,8 +20,11 @@ public:
 			// From the end: what comes after the difference goes first.
 			for (std::size_t end = sequence.size(); end > 0;) {
 				std::size_t from = end > chunk ? end - chunk : 0;
-				Sequence candidate(sequence.begin(), sequence.begin() + static_cast<long>(from));
-				candidate.insert(candidate.end(), sequence.begin() + static_cast<long>(end), sequence.end());
+				Sequence candidate(sequence.begin(),
+						   sequence.begin() + static_cast<long>(from));
+				candidate.insert(candidate.end(),
+						 sequence.begin() + static_cast<long>(end),
+						 sequence.end());
 				if (differs(candidate)) {
 					sequence = std::move(candidate);
 					any = true;
@@ -64,7 +67,8 @@ private:
 
 } // namespace
 
-Verdict judge(Twins &twins, const Sequence &sequence, unsigned times, std::optional<Difference> *difference)
+Verdict judge(Twins &twins, const Sequence &sequence, unsigned times,
+	      std::optional<Difference> *difference)
 {
 	std::vector<Twice> runs = twins.repeat(sequence, times);
 	bool wavers = false, same = false;
@@ -76,7 +80,9 @@ Verdict judge(Twins &twins, const Sequence &sequence, unsigned times, std::optio
 	}
 	if (difference)
 		*difference = compare(sequence, runs[0].native, runs[0].mine);
-	return wavers ? (same ? Verdict::wavers : Verdict::differs) : same ? Verdict::same : Verdict::differs;
+	return wavers ? (same ? Verdict::wavers : Verdict::differs)
+	       : same ? Verdict::same
+		      : Verdict::differs;
 }
 
 Sequence shrink(Twins &twins, Sequence sequence)

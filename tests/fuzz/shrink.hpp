@@ -14,7 +14,8 @@ enum class Verdict {
 };
 
 // The difference is between the first runs.
-Verdict judge(Twins &twins, const Sequence &sequence, unsigned times, std::optional<Difference> *difference = nullptr);
+Verdict judge(Twins &twins, const Sequence &sequence, unsigned times,
+	      std::optional<Difference> *difference = nullptr);
 
 // Fewer operations, then simpler ones
 Sequence shrink(Twins &twins, Sequence sequence);

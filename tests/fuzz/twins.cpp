@@ -51,8 +51,8 @@ std::time_t now()
 } // namespace
 
 struct Side {
-	Word go, done;	   // numbers of batches
-	Word progress;	   // sequences finished in this one
+	Word go, done;	    // numbers of batches
+	Word progress;	    // sequences finished in this one
 	std::uint32_t from; // the first to run
 	std::uint32_t places, steps;
 	std::uint32_t start[Twins::most_sequences], end[Twins::most_sequences];
@@ -71,7 +71,8 @@ struct Shared {
 Twins::Twins(bool self) : self_(self), hostile_(map_hostile())
 {
 	std::size_t size = sizeof(Shared) + 2 * log_size;
-	void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
 	if (p == MAP_FAILED) {
 		std::perror("mmap");
 		std::exit(3);
@@ -156,7 +157,8 @@ void Twins::worker(unsigned which)
 			s.start[i] = s.end[i] = s.log.used();
 			if (watch)
 				coverage.start();
-			twin.run(&shared_->ops[shared_->first[i]], shared_->first[i + 1] - shared_->first[i]);
+			twin.run(&shared_->ops[shared_->first[i]],
+				 shared_->first[i + 1] - shared_->first[i]);
 			s.fresh[i] = watch ? coverage.stop() : 0;
 			s.places = coverage.places();
 			s.steps = coverage.steps();
