@@ -5,7 +5,6 @@
 #include <csignal>
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,28 +40,13 @@ void close_all(int first, int n)
 }
 
 // Rounds in which a thread closes `n` files, and this one the instance that watches
-// them; make(i) is the file that becomes number i. Where the kernel can be preempted,
-// this thread is, again and again, for as long as the other needs for some files.
+// them; make(i) is the file that becomes number i.
 void close_against_close(int n, const std::function<Fd(int)> &make)
 {
-	using std::chrono::microseconds;
 	constexpr int base = 300;
 	std::atomic<long> turn{ 0 }, done{ 0 };
 	std::atomic<bool> stop{ false };
-	cpu_set_t before;
 	allow_descriptors(base + n + 100);
-	must_libc(sched_getaffinity(0, sizeof before, &before));
-	std::thread disturber([&] {
-		std::mt19937 random(2);
-		run_on(Hog::cpu);
-		real_time(Hog::priority);
-		while (!stop) {
-			std::this_thread::sleep_for(microseconds(50 + pick(random, 150)));
-			for (auto end = Clock::now() + microseconds(300); Clock::now() < end;)
-				;
-		}
-	});
-	run_on(Hog::elsewhere);
 	std::thread closer([&] {
 		for (long round = 1;; round++) {
 			while (turn != round)
@@ -72,7 +56,7 @@ void close_against_close(int n, const std::function<Fd(int)> &make)
 			done = round;
 		}
 	});
-	run_on(Hog::cpu);
+	std::mt19937 random(1);
 	long round = 0, failures = 0;
 	auto end = Clock::now() + race_time();
 	while (Clock::now() < end || round < 3) {
@@ -83,8 +67,8 @@ void close_against_close(int n, const std::function<Fd(int)> &make)
 			failures += ep.add(base + i, EPOLLIN, i) != 0;
 		}
 		turn = ++round;
-		while (fcntl(base + n - 1, F_GETFD) >= 0) // they are on their way out
-			;
+		for (int i = pick(random, 3000); i > 0; i--)
+			asm volatile("");
 		ep.close();
 		while (done != round)
 			std::this_thread::yield();
@@ -92,8 +76,6 @@ void close_against_close(int n, const std::function<Fd(int)> &make)
 	}
 	stop = true;
 	closer.join();
-	disturber.join();
-	sched_setaffinity(0, sizeof before, &before);
 	CHECK(failures == 0);
 }
 
