@@ -45,10 +45,11 @@ void Race::run(int threads, Body body)
 	for (int i = 0; i < threads; i++)
 		threads_.emplace_back([this, body] {
 			std::mt19937 random(seed_++);
-			while (!over()) {
+			// Once at least, on a host that gave it no turn in time
+			do {
 				body(random);
 				rounds_++;
-			}
+			} while (!over());
 		});
 }
 
