@@ -137,6 +137,7 @@ soak: built
 
 mistakes: debug-built built
 	@tests/ledger/plant
+	@tests/fuzz/plant
 
 coverage: DEBUG := kasan
 coverage: debug-built
