@@ -112,7 +112,7 @@ demo: setup
 test: built
 	@tests/run
 
-# Its kernels are built once, into build/kernels.
+# The debug kernels are built once, into build/kernels.
 DEBUG ?= $(DEBUG_KERNELS)
 
 debug-built: setup
@@ -155,6 +155,6 @@ check: setup
 clean:
 	$(RM) -r $(BUILD)/module $(BUILD)/check $(BUILD)/userspace $(BUILD)/tests $(BUILD)/vm $(BUILD)/log
 
-.PHONY: all built check clean coverage debug-built demo fuzz mistakes soak help install module setup test test-debug tests-build
-.PHONY: uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
+.PHONY: all built check clean coverage debug-built demo fuzz help install mistakes
+.PHONY: module setup soak test test-debug tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
