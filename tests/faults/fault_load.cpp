@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend.hpp"
 #include "catch.hpp"
 #include "inject.hpp"
 #include "support.hpp"
@@ -66,17 +67,7 @@ extern "C" int take_test_options(int *argc, char **argv);
 
 extern "C" int take_test_options(int *argc, char **argv)
 {
-	static const char option[] = "--module=";
-	int kept = 1;
-
-	for (int i = 1; i < *argc; i++) {
-		if (!std::strncmp(argv[i], option, sizeof option - 1))
-			module_file = argv[i] + sizeof option - 1;
-		else
-			argv[kept++] = argv[i];
-	}
-	argv[kept] = nullptr;
-	*argc = kept;
+	module_file = take_option(argc, argv, "--module");
 	if (!module_file)
 		std::fprintf(stderr, "%s: --module=FILE\n", argv[0]);
 	return module_file ? 0 : 2;

@@ -24,13 +24,6 @@ int result(long r)
 	return r < 0 ? -errno : static_cast<int>(r);
 }
 
-// The value of an option, or nullptr
-const char *option(const char *argument, const char *name)
-{
-	std::size_t n = std::strlen(name);
-	return std::strncmp(argument, name, n) ? nullptr : argument + n;
-}
-
 } // namespace
 
 unsigned chosen_seed()
@@ -47,18 +40,10 @@ extern "C" int take_test_options(int *argc, char **argv);
 
 extern "C" int take_test_options(int *argc, char **argv)
 {
-	int kept = 1;
-
-	for (int i = 1; i < *argc; i++) {
-		if (const char *text = option(argv[i], "--seed="))
-			seed = static_cast<unsigned>(std::strtoul(text, nullptr, 0));
-		else if (const char *text = option(argv[i], "--seconds="))
-			seconds = std::atof(text);
-		else
-			argv[kept++] = argv[i];
-	}
-	argv[kept] = nullptr;
-	*argc = kept;
+	if (const char *text = take_option(argc, argv, "--seed"))
+		seed = static_cast<unsigned>(std::strtoul(text, nullptr, 0));
+	if (const char *text = take_option(argc, argv, "--seconds"))
+		seconds = std::atof(text);
 
 	int status = take_backend_option(argc, argv);
 	if (!status && be().native()) {

@@ -183,20 +183,12 @@ extern "C" int take_test_options(int *argc, char **argv);
 
 extern "C" int take_test_options(int *argc, char **argv)
 {
-	int kept = 1;
-
-	for (int i = 1; i < *argc; i++) {
-		if (!std::strncmp(argv[i], "--watches=", 10))
-			watches_option = std::atoi(argv[i] + 10);
-		else if (!std::strncmp(argv[i], "--ratio=", 8))
-			ratio_option = std::atof(argv[i] + 8);
-		else if (!std::strncmp(argv[i], "--noise=", 8))
-			noise_option = std::atof(argv[i] + 8);
-		else
-			argv[kept++] = argv[i];
-	}
-	argv[kept] = nullptr;
-	*argc = kept;
+	if (const char *text = take_option(argc, argv, "--watches"))
+		watches_option = std::atoi(text);
+	if (const char *text = take_option(argc, argv, "--ratio"))
+		ratio_option = std::atof(text);
+	if (const char *text = take_option(argc, argv, "--noise"))
+		noise_option = std::atof(text);
 	if (watches_option < 1000) {
 		std::fprintf(stderr, "%s: --watches: 1000 and more\n", argv[0]);
 		return 2;

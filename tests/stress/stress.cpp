@@ -24,19 +24,12 @@ extern "C" int take_test_options(int *argc, char **argv);
 
 extern "C" int take_test_options(int *argc, char **argv)
 {
-	static const char option[] = "--seconds=";
-	int kept = 1;
+	const char *text = take_option(argc, argv, "--seconds");
 
-	if (const char *text = std::getenv("MYEPOLL_TEST_SECONDS"))
+	if (!text)
+		text = std::getenv("MYEPOLL_TEST_SECONDS");
+	if (text)
 		seconds = std::atof(text);
-	for (int i = 1; i < *argc; i++) {
-		if (!std::strncmp(argv[i], option, sizeof option - 1))
-			seconds = std::atof(argv[i] + sizeof option - 1);
-		else
-			argv[kept++] = argv[i];
-	}
-	argv[kept] = nullptr;
-	*argc = kept;
 	return take_backend_option(argc, argv);
 }
 

@@ -100,21 +100,29 @@ const Backend &native_epoll()
 }
 
 
-extern "C" int take_backend_option(int *argc, char **argv)
+const char *take_option(int *argc, char **argv, const char *name)
 {
-	static const char option[] = "--backend=";
-	const char *name = std::getenv("MYEPOLL_TEST_BACKEND");
+	const std::size_t length = std::strlen(name);
+	const char *value = nullptr;
 	int kept = 1;
 
 	for (int i = 1; i < *argc; i++) {
-		if (!std::strncmp(argv[i], option, sizeof option - 1))
-			name = argv[i] + sizeof option - 1;
+		if (!std::strncmp(argv[i], name, length) && argv[i][length] == '=')
+			value = argv[i] + length + 1;
 		else
 			argv[kept++] = argv[i];
 	}
 	argv[kept] = nullptr;
 	*argc = kept;
+	return value;
+}
 
+extern "C" int take_backend_option(int *argc, char **argv)
+{
+	const char *name = take_option(argc, argv, "--backend");
+
+	if (!name)
+		name = std::getenv("MYEPOLL_TEST_BACKEND");
 	if (name) {
 		auto door = door_named(name);
 		if (!door) {

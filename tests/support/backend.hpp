@@ -66,6 +66,9 @@ private:
 	Door door_;
 };
 
+// Takes NAME=VALUE off the command line; the last VALUE, or nullptr
+const char *take_option(int *argc, char **argv, const char *name);
+
 // Takes --backend off the command line; 0, or the status to exit with
 extern "C" int take_backend_option(int *argc, char **argv);
 
