@@ -76,18 +76,18 @@ static bool busy_loop_end(void *arg, unsigned long start)
 }
 
 /**
- * myep_busy_loop - poll the queue of the last event
+ * __myep_busy_loop - poll the queue of the last event, in an instance set up so
  * @ep: the instance, nothing of it locked
  *
  * Return: true if something became ready.
  */
-bool myep_busy_loop(struct myep *ep)
+bool __myep_busy_loop(struct myep *ep)
 {
 	struct myep_busy_poll *bp = &ep->busy_poll;
 	unsigned int id = READ_ONCE(bp->napi_id);
 	u16 budget = READ_ONCE(bp->budget);
 
-	if (likely(!READ_ONCE(bp->usecs)) || id < MIN_NAPI_ID)
+	if (id < MIN_NAPI_ID)
 		return false;
 
 	napi_busy_loop(id, busy_loop_end, ep, READ_ONCE(bp->prefer),

@@ -17,7 +17,7 @@
 #include "internal.h"
 
 /* The checks of epoll_wait(2), in the order of Linux 6.15. */
-static int check_buffer(struct epoll_event __user *events, int max)
+static __always_inline int check_buffer(struct epoll_event __user *events, int max)
 {
 	if (unlikely(max <= 0 || max > MYEP_MAX_EVENTS))
 		return -EINVAL;
@@ -26,30 +26,26 @@ static int check_buffer(struct epoll_event __user *events, int max)
 	return 0;
 }
 
-/* Two loads, where copy_from_user() would make a call and a string move. */
-static int get_event(struct epoll_event *event,
-		     const struct epoll_event __user *uevent)
+static int fast_ctl(struct myep *ep, const void __user *uevent, u64 args)
 {
-	if (!user_read_access_begin(uevent, sizeof(*uevent)))
-		return -EFAULT;
-	unsafe_get_user(event->events, &uevent->events, fault);
-	unsafe_get_user(event->data, &uevent->data, fault);
-	user_read_access_end();
-	return 0;
+	const struct epoll_event __user *event = uevent;
+	int fd = lower_32_bits(args);
+	int op = upper_32_bits(args);
+	__poll_t events = 0;
+	u64 data = 0;
+
+	if (op != EPOLL_CTL_DEL) {
+		/* Two loads, where copy_from_user() would be three calls. */
+		if (!user_read_access_begin(event, sizeof(*event)))
+			return -EFAULT;
+		unsafe_get_user(events, &event->events, fault);
+		unsafe_get_user(data, &event->data, fault);
+		user_read_access_end();
+	}
+	return myep_ctl(ep, op, fd, events, data);
 fault:
 	user_read_access_end();
 	return -EFAULT;
-}
-
-static int fast_ctl(struct myep *ep, void __user *uevent, u64 args)
-{
-	struct epoll_event event = {};
-	int fd = lower_32_bits(args);
-	int op = upper_32_bits(args);
-
-	if (op != EPOLL_CTL_DEL && get_event(&event, uevent))
-		return -EFAULT;
-	return myep_ctl(ep, op, fd, &event);
 }
 
 static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
@@ -83,6 +79,31 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 	return -EINVAL;
 }
 
+/*
+ * copy_struct_from_user(), with a short way for callers that know of as many
+ * members as this module. @known is a multiple of 8.
+ */
+static __always_inline int get_args(void *args, size_t known,
+				    const void __user *uargs, size_t size)
+{
+	const u64 __user *from = uargs;
+	u64 *to = args;
+
+	if (unlikely(size != known))
+		return copy_struct_from_user(args, known, uargs, size);
+
+	if (!user_read_access_begin(from, known))
+		return -EFAULT;
+#pragma GCC unroll 4
+	for (; to < (u64 *)(args + known); to++, from++)
+		unsafe_get_user(*to, from, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
 static long ioctl_features(struct file *file, void __user *arg, size_t size)
 {
 	u64 features = myep_fast_door ? MYEPOLL_FEATURE_FAST_DOOR : 0;
@@ -90,31 +111,28 @@ static long ioctl_features(struct file *file, void __user *arg, size_t size)
 	return put_user(features, (u64 __user *)arg);
 }
 
-static long ioctl_ctl(struct file *file, void __user *arg, size_t size)
+static __always_inline long ioctl_ctl(struct file *file, void __user *arg, size_t size)
 {
-	struct epoll_event event = {};
-	struct myepoll_ctl ctl;
+	struct myepoll_ctl ctl __uninitialized;
 	int err;
 
-	err = copy_struct_from_user(&ctl, sizeof(ctl), arg, size);
+	err = get_args(&ctl, sizeof(ctl), arg, size);
 	if (err)
 		return err;
 	if (ctl.reserved)
 		return -EINVAL;
-
-	event.events = (__force __poll_t)ctl.events;
-	event.data = ctl.data;
-	return myep_ctl(myep_of(file), ctl.op, ctl.fd, &event);
+	return myep_ctl(myep_of(file), ctl.op, ctl.fd,
+			(__force __poll_t)ctl.events, ctl.data);
 }
 
-static long ioctl_wait(struct file *file, void __user *arg, size_t size)
+static __always_inline long ioctl_wait(struct file *file, void __user *arg, size_t size)
 {
 	struct epoll_event __user *events;
 	struct myep *ep = myep_of(file);
-	struct myepoll_wait wait;
+	struct myepoll_wait wait __uninitialized;
 	int err;
 
-	err = copy_struct_from_user(&wait, sizeof(wait), arg, size);
+	err = get_args(&wait, sizeof(wait), arg, size);
 	if (err)
 		return err;
 	if (wait.flags & ~MYEPOLL_WAIT_SIGMASK)
@@ -173,8 +191,16 @@ static long instance_ioctl(struct file *file, unsigned int cmd,
 {
 	void __user *uarg = (void __user *)arg;
 
-	if (cmd == EPIOCSPARAMS || cmd == EPIOCGPARAMS)
+	/* What counts, of the size known here: no table, no call by pointer. */
+	switch (cmd) {
+	case MYEPOLL_IOC_WAIT:
+		return ioctl_wait(file, uarg, sizeof(struct myepoll_wait));
+	case MYEPOLL_IOC_CTL:
+		return ioctl_ctl(file, uarg, sizeof(struct myepoll_ctl));
+	case EPIOCSPARAMS:
+	case EPIOCGPARAMS:
 		return myep_busy_poll_ioctl(myep_of(file), cmd, uarg);
+	}
 
 	/* EINVAL for the unknown, as epoll answers since 6.9. */
 	return enter(instance_calls, ARRAY_SIZE(instance_calls), file, cmd,

@@ -32,25 +32,26 @@ static struct myep_bucket *bucket_of(const struct file *file)
 	return &buckets[hash_ptr(file, bucket_bits)];
 }
 
-static int cmp_ulong(unsigned long a, unsigned long b)
+static bool has_key(const struct myep_item *item, const struct file *file,
+		    const struct myep *ep, int fd)
 {
-	return a < b ? -1 : a > b;
+	return item->file == file && item->ep == ep && item->fd == fd;
 }
 
-static int cmp_key(const struct file *file, const struct myep *ep, int fd,
-		   const struct myep_item *item)
+/* The order of a tree: is this key below the item's? */
+static bool key_below(const struct file *file, const struct myep *ep, int fd,
+		      const struct myep_item *item)
 {
-	int cmp = cmp_ulong((unsigned long)file, (unsigned long)item->file);
-
-	if (!cmp)
-		cmp = cmp_ulong((unsigned long)ep, (unsigned long)item->ep);
-	if (!cmp)
-		cmp = fd < item->fd ? -1 : fd > item->fd;
-	return cmp;
+	if (file != item->file)
+		return (unsigned long)file < (unsigned long)item->file;
+	if (ep != item->ep)
+		return (unsigned long)ep < (unsigned long)item->ep;
+	return fd < item->fd;
 }
 
-static struct myep_item *find(struct myep_bucket *b, const struct file *file,
-			      const struct myep *ep, int fd)
+static __always_inline struct myep_item *
+find(struct myep_bucket *b, const struct file *file, const struct myep *ep,
+     int fd)
 {
 	struct rb_node *node = b->items.rb_node;
 
@@ -58,11 +59,12 @@ static struct myep_item *find(struct myep_bucket *b, const struct file *file,
 
 	while (node) {
 		struct myep_item *item = rb_entry(node, struct myep_item, node);
-		int cmp = cmp_key(file, ep, fd, item);
 
-		if (!cmp)
+		/* Mostly the first: there are about as many buckets as files. */
+		if (likely(has_key(item, file, ep, fd)))
 			return item;
-		node = cmp < 0 ? node->rb_left : node->rb_right;
+		node = key_below(file, ep, fd, item) ? node->rb_left :
+						       node->rb_right;
 	}
 	return NULL;
 }
@@ -80,7 +82,7 @@ static struct myep_item *find_above(struct myep_bucket *b,
 	while (node) {
 		struct myep_item *item = rb_entry(node, struct myep_item, node);
 
-		if (cmp_key(file, ep, fd, item) < 0) {
+		if (key_below(file, ep, fd, item)) {
 			best = item;
 			node = node->rb_left;
 		} else {
@@ -105,14 +107,14 @@ bool myep_index_add(struct myep_item *item)
 	spin_lock(&b->lock);
 	link = &b->items.rb_node;
 	while (*link) {
-		int cmp;
+		const struct myep_item *there;
 
 		parent = *link;
-		cmp = cmp_key(item->file, item->ep, item->fd,
-			      rb_entry(parent, struct myep_item, node));
-		if (!cmp)
+		there = rb_entry(parent, struct myep_item, node);
+		if (has_key(there, item->file, item->ep, item->fd))
 			goto out;
-		link = cmp < 0 ? &parent->rb_left : &parent->rb_right;
+		link = key_below(item->file, item->ep, item->fd, there) ?
+			       &parent->rb_left : &parent->rb_right;
 	}
 	rb_link_node(&item->node, parent, link);
 	rb_insert_color(&item->node, &b->items);

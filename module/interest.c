@@ -91,7 +91,7 @@ static void unhook(struct myep_item *item)
 }
 
 static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
-				    const struct epoll_event *event)
+				    __poll_t events, u64 data)
 {
 	struct myep_item *item;
 
@@ -107,8 +107,8 @@ static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 	INIT_LIST_HEAD(&item->ready_link);
 	item->ep = ep;
 	item->file = file;
-	item->data = event->data;
-	item->events = event->events;
+	item->data = data;
+	item->events = events;
 	item->fd = fd;
 	item->busy = false;
 	item->woken = false;
@@ -164,9 +164,12 @@ static void item_remove(struct myep_item *item)
 	myep_put(ep);
 }
 
-/* Under ep->mtx, and nest_mutex if @nest. The caller holds @file. */
-static int add(struct myep *ep, struct file *file, int fd,
-	       const struct epoll_event *event, bool nest)
+/*
+ * Under ep->mtx, and nest_mutex if @nest. The caller holds @file. Out of line, so
+ * that only an ADD pays for a table on the stack.
+ */
+static noinline int add(struct myep *ep, struct file *file, int fd,
+			__poll_t events, u64 data, bool nest)
 {
 	struct hook_table table = { .failed = false };
 	struct myep_item *item;
@@ -174,7 +177,7 @@ static int add(struct myep *ep, struct file *file, int fd,
 	__poll_t revents;
 	int err;
 
-	item = item_alloc(ep, file, fd, event);
+	item = item_alloc(ep, file, fd, events, data);
 	if (IS_ERR(item)) {
 		/* That it is there already is the first thing to say. */
 		if (myep_index_find(file, ep, fd))
@@ -232,7 +235,7 @@ err_remove:
 }
 
 static int ctl_add(struct myep *ep, struct file *file, int fd,
-		   struct epoll_event *event)
+		   __poll_t events, u64 data)
 {
 	struct myep *child = myep_is_instance(file) ? myep_of(file) : NULL;
 	bool nest = child;
@@ -241,7 +244,7 @@ static int ctl_add(struct myep *ep, struct file *file, int fd,
 	if (unlikely(myep_is_foreign_epoll(file)))
 		return -ELOOP;
 
-	event->events |= EPOLLERR | EPOLLHUP;
+	events |= EPOLLERR | EPOLLHUP;
 again:
 	if (unlikely(nest)) {
 		err = myep_nest_begin(ep, child);
@@ -258,7 +261,7 @@ again:
 		nest = true;
 		goto again;
 	}
-	err = add(ep, file, fd, event, nest);
+	err = add(ep, file, fd, events, data, nest);
 	mutex_unlock(&ep->mtx);
 	if (unlikely(nest))
 		myep_nest_end(child);
@@ -266,7 +269,7 @@ again:
 }
 
 static int ctl_mod(struct myep *ep, struct file *file, int fd,
-		   const struct epoll_event *event)
+		   __poll_t events, u64 data)
 {
 	struct myep_item *item;
 	bool pollers = false;
@@ -284,8 +287,8 @@ static int ctl_mod(struct myep *ep, struct file *file, int fd,
 		goto out;
 	}
 
-	WRITE_ONCE(item->events, event->events | EPOLLERR | EPOLLHUP);
-	item->data = event->data;
+	WRITE_ONCE(item->events, events | EPOLLERR | EPOLLHUP);
+	item->data = data;
 	/*
 	 * The mask before the poll. A source sets its state before it calls
 	 * myep_wake(), which starts with a lock: either that finds the new mask,
@@ -342,7 +345,8 @@ static bool exclusive_ok(int op, const struct file *file, __poll_t events)
  * @ep: the instance; the caller holds its file
  * @op: EPOLL_CTL_*
  * @fd: the file to watch, in the caller's table
- * @event: mask and data; changed; not read for EPOLL_CTL_DEL
+ * @events: mask
+ * @data: the caller's own
  *
  * The order of checks is epoll's, and part of the contract.
  *
@@ -356,7 +360,7 @@ static bool exclusive_ok(int op, const struct file *file, __poll_t events)
  * * -ENOSPC	the user's max_user_watches
  * * -ENOMEM
  */
-int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event)
+int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
 {
 	struct fd target = fdget(fd);
 	struct file *file = fd_file(target);
@@ -374,19 +378,19 @@ int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event)
 		goto out;
 
 	if (op != EPOLL_CTL_DEL) {
-		if (unlikely(event->events & EPOLLWAKEUP))
-			event->events = myep_ws_allowed(event->events);
-		if (unlikely(event->events & EPOLLEXCLUSIVE) &&
-		    !exclusive_ok(op, file, event->events))
+		if (unlikely(events & EPOLLWAKEUP))
+			events = myep_ws_allowed(events);
+		if (unlikely(events & EPOLLEXCLUSIVE) &&
+		    !exclusive_ok(op, file, events))
 			goto out;
 	}
 
 	switch (op) {
 	case EPOLL_CTL_ADD:
-		err = ctl_add(ep, file, fd, event);
+		err = ctl_add(ep, file, fd, events, data);
 		break;
 	case EPOLL_CTL_MOD:
-		err = ctl_mod(ep, file, fd, event);
+		err = ctl_mod(ep, file, fd, events, data);
 		break;
 	case EPOLL_CTL_DEL:
 		err = ctl_del(ep, file, fd);
@@ -473,23 +477,17 @@ static void last_put_work(struct work_struct *work)
 }
 
 /**
- * myep_file_put - drop a reference that was taken to poll or to look
- * @file: the file of an item
+ * __myep_file_put - myep_file_put() dropped the last reference
+ * @file: the file
  *
- * Where everybody else has closed the file meanwhile, it is time for its watches
- * to go, before anyone finds the number free and uses it anew. And fput() would
- * have it closed when this thread returns to user space, but it may go to sleep
- * before, for good, with the peer of a socket waiting for its end: a worker
- * closes it now.
- *
- * Return: false if it was the last, and no item watches the file any more.
+ * Everybody else has closed the file meanwhile: it is time for its watches to go,
+ * before anyone finds the number free and uses it anew. And fput() would have it
+ * closed when this thread returns to user space, but it may go to sleep before,
+ * for good, with the peer of a socket waiting for its end: a worker closes it now.
  */
-bool myep_file_put(struct file *file)
+void __myep_file_put(struct file *file)
 {
 	struct last_put *put;
-
-	if (likely(!myep_file_drop(file)))
-		return true;
 
 	/* The count is 0, as in __fput(): no scan or walk gets hold of it now. */
 	myep_file_closing(file);
@@ -503,7 +501,6 @@ bool myep_file_put(struct file *file)
 		myep_file_rearm(file);
 		fput(file);
 	}
-	return false;
 }
 
 /**

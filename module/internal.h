@@ -333,14 +333,28 @@ void myep_show_fdinfo(struct seq_file *m, struct file *file);
 void myep_instances_drain(void);
 
 /* interest.c */
-int myep_ctl(struct myep *ep, int op, int fd, struct epoll_event *event);
+int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data);
 void myep_release_items(struct myep *ep);
 void myep_file_closing(struct file *file);
 void myep_item_free(struct myep_item *item);
-bool myep_file_put(struct file *file);
+void __myep_file_put(struct file *file);
 void myep_walk_start(struct myep_walk *walk, struct myep *ep);
 struct myep_item *myep_walk_next(struct myep_walk *walk);
 void myep_walk_end(struct myep_walk *walk);
+
+/**
+ * myep_file_put - drop a reference that was taken to poll or to look
+ * @file: the file of an item
+ *
+ * Return: false if it was the last, and no item watches the file any more.
+ */
+static inline bool myep_file_put(struct file *file)
+{
+	if (likely(!myep_file_drop(file)))
+		return true;
+	__myep_file_put(file);
+	return false;
+}
 
 /**
  * struct myep_watcher - where a walk over the watchers of a file stands
@@ -370,10 +384,31 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key);
 void myep_rewake(struct irq_work *work);
 bool myep_queue(struct myep_item *item);
 void myep_wake_pollers(struct myep *ep);
-__poll_t myep_item_poll(const struct myep_item *item, struct file *file,
-			poll_table *pt, int depth);
 __poll_t myep_poll(struct file *file, poll_table *pt, int depth);
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max);
+
+/**
+ * myep_item_poll - ask the file of an item
+ * @item: the item; ep->mtx is held
+ * @file: its file, referenced
+ * @pt: a poll table, that of an ADD or one that hooks nothing
+ * @depth: lockdep subclass for the mtx of @file, where it is an instance
+ *
+ * Return: the events that are there and asked for.
+ */
+static inline __poll_t myep_item_poll(const struct myep_item *item,
+				      struct file *file, poll_table *pt,
+				      int depth)
+{
+	__poll_t revents;
+
+	pt->_key = item->events;
+	if (unlikely(item->nested))
+		revents = myep_poll(file, pt, depth);
+	else
+		revents = vfs_poll(file, pt);
+	return revents & item->events;
+}
 
 /* wait.c */
 int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
@@ -429,7 +464,7 @@ static inline void myep_ws_relax(struct myep_item *item)
 /* busy_poll.c */
 #ifdef CONFIG_NET_RX_BUSY_POLL
 long myep_busy_poll_ioctl(struct myep *ep, unsigned int cmd, void __user *arg);
-bool myep_busy_loop(struct myep *ep);
+bool __myep_busy_loop(struct myep *ep);
 void __myep_busy_note(struct myep_item *item);
 
 /* An event has come: remember which queue to poll. Under ep->wq.lock. */
@@ -437,6 +472,12 @@ static inline void myep_busy_note(struct myep_item *item)
 {
 	if (unlikely(READ_ONCE(item->ep->busy_poll.usecs)))
 		__myep_busy_note(item);
+}
+
+/* Before a sleep: poll the queue. Return: true if something became ready. */
+static inline bool myep_busy_loop(struct myep *ep)
+{
+	return unlikely(READ_ONCE(ep->busy_poll.usecs)) && __myep_busy_loop(ep);
 }
 #else
 static inline long myep_busy_poll_ioctl(struct myep *ep, unsigned int cmd,

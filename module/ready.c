@@ -274,29 +274,36 @@ static void retire(struct myep_item *item)
 }
 
 /*
- * Set the ready list aside, on @todo; what arrives from here on is the next
- * scan's. Under ep->mtx. Returns with ep->wq.lock held.
+ * The event of an item given back has been delivered. Under ep->wq.lock.
+ *
+ * Return: true if it stays on the list, since it is level-triggered.
  */
-static void scan_start(struct myep *ep, struct list_head *todo)
+static bool delivered(struct myep_item *item)
+{
+	if (item->events & EPOLLONESHOT) {
+		WRITE_ONCE(item->events, item->events & MYEP_PRIVATE_BITS);
+		return false;
+	}
+	return !(item->events & EPOLLET);
+}
+
+/* What is on the list from here on arrives during the scan. Under ep->mtx. */
+static void scan_start(struct myep *ep)
 	__acquires(&ep->wq.lock)
 {
 	lockdep_assert_held(&ep->mtx);
-
 	spin_lock_irq(&ep->wq.lock);
-	list_splice_init(&ep->ready, todo);
 }
 
 /*
- * Put back what is left of @todo, and pass the turn on, so that the next waiter
- * finds the level-triggered items again, and so on. Drops ep->wq.lock.
+ * With the list whole again, pass the turn on, so that the next waiter finds the
+ * level-triggered items again, and so on.
  */
-static void scan_end(struct myep *ep, struct list_head *todo)
+static void scan_end(struct myep *ep)
 	__releases(&ep->wq.lock)
 {
-	bool pending;
+	bool pending = !list_empty(&ep->ready);
 
-	list_splice(todo, &ep->ready);
-	pending = !list_empty(&ep->ready);
 	WRITE_ONCE(ep->pending, pending);
 	if (pending && has_waiters(ep))
 		wake_up_locked(&ep->wq);
@@ -310,28 +317,6 @@ static void pass_turn(struct myep *ep)
 	if (ep->pending && has_waiters(ep))
 		wake_up_locked(&ep->wq);
 	spin_unlock_irq(&ep->wq.lock);
-}
-
-/**
- * myep_item_poll - ask the file of an item
- * @item: the item; ep->mtx is held
- * @file: its file, referenced
- * @pt: a poll table, that of an ADD or one that hooks nothing
- * @depth: lockdep subclass for the mtx of @file, where it is an instance
- *
- * Return: the events that are there and asked for.
- */
-__poll_t myep_item_poll(const struct myep_item *item, struct file *file,
-			poll_table *pt, int depth)
-{
-	__poll_t revents;
-
-	pt->_key = item->events;
-	if (unlikely(item->nested))
-		revents = myep_poll(file, pt, depth);
-	else
-		revents = vfs_poll(file, pt);
-	return revents & item->events;
 }
 
 /* Poll an item that is held, and drop the reference. */
@@ -374,7 +359,8 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	init_poll_funcptr(&none, NULL);
 
 	mutex_lock_nested(&ep->mtx, depth);
-	scan_start(ep, &todo);
+	scan_start(ep);
+	list_splice_init(&ep->ready, &todo);
 	while (!revents && !list_empty(&todo)) {
 		bool held;
 
@@ -394,7 +380,8 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 		else if (!revents)
 			retire(item);
 	}
-	scan_end(ep, &todo);
+	list_splice(&todo, &ep->ready);
+	scan_end(ep);
 	mutex_unlock(&ep->mtx);
 
 	return revents ? EPOLLIN | EPOLLRDNORM : 0;
@@ -509,12 +496,8 @@ static void batch_give_back(struct batch *b, struct list_head *todo)
 
 		if (!give_back(item))
 			continue;
-
-		if (b->revents[i] && item->events & EPOLLONESHOT)
-			WRITE_ONCE(item->events, item->events & MYEP_PRIVATE_BITS);
-		else if (b->revents[i] && !(item->events & EPOLLET))
-			continue;
-		retire(item);
+		if (!b->revents[i] || !delivered(item))
+			retire(item);
 	}
 
 	for (i = b->n - 1; unlikely(i >= b->stop); i--) {
@@ -523,6 +506,84 @@ static void batch_give_back(struct batch *b, struct list_head *todo)
 		if (give_back(item))
 			list_move(&item->ready_link, todo);
 	}
+}
+
+static int put_event(struct epoll_event __user *event, __poll_t revents,
+		     u64 data)
+{
+	if (!user_write_access_begin(event, sizeof(*event)))
+		return -EFAULT;
+	unsafe_put_user(revents, &event->events, fault);
+	unsafe_put_user(data, &event->data, fault);
+	user_write_access_end();
+	return 0;
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
+/*
+ * Deliver all that is ready, up to @max: batch by batch, the rest of the list set
+ * aside, so that each item has one turn. Under ep->mtx and ep->wq.lock, which it
+ * drops for a while.
+ *
+ * Return: see myep_harvest().
+ */
+static int harvest_many(struct myep *ep, struct epoll_event __user *events,
+			int max)
+{
+	struct batch batch __uninitialized;
+	LIST_HEAD(todo);
+	LIST_HEAD(again);
+	int done = 0;
+
+	list_splice_init(&ep->ready, &todo);
+	do {
+		batch_hold(&batch, &todo, min(max - done, BATCH));
+		spin_unlock_irq(&ep->wq.lock);
+		batch_poll(&batch);
+		done += batch_put(&batch, events + done);
+		spin_lock_irq(&ep->wq.lock);
+		batch_give_back(&batch, &todo);
+		list_splice_tail(&batch.held, &again);
+	} while (batch.stop == batch.n && done < max && !list_empty(&todo));
+	list_splice_tail(&again, &ep->ready);
+	list_splice(&todo, &ep->ready);
+
+	return done ?: batch.stop < batch.n ? -EFAULT : 0;
+}
+
+/*
+ * Deliver the first item, which is all there is or all that is asked for. Nothing
+ * else is looked at, so the list need not be set aside: what arrives meanwhile
+ * comes behind the item, which then goes to the tail if it stays. Locks and result
+ * as in harvest_many().
+ */
+static int harvest_one(struct myep *ep, struct epoll_event __user *event)
+{
+	struct myep_item *item = list_first_entry(&ep->ready,
+						  struct myep_item, ready_link);
+	__poll_t revents;
+	poll_table pt;
+	int n = 0;
+
+	if (unlikely(!hold(item)))
+		return 0;
+	spin_unlock_irq(&ep->wq.lock);
+
+	init_poll_funcptr(&pt, NULL);
+	revents = poll_held(item, &pt, 1);
+	if (likely(revents))
+		n = put_event(event, revents, item->data) ? -EFAULT : 1;
+
+	spin_lock_irq(&ep->wq.lock);
+	if (unlikely(!give_back(item) || n < 0))
+		return n;
+	if (!n || !delivered(item))
+		retire(item);
+	else if (!list_is_last(&item->ready_link, &ep->ready))
+		list_move_tail(&item->ready_link, &ep->ready);
+	return n;
 }
 
 /**
@@ -538,31 +599,22 @@ static void batch_give_back(struct batch *b, struct list_head *todo)
  */
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 {
-	struct batch batch __uninitialized;
-	LIST_HEAD(todo);
-	LIST_HEAD(again);
-	int done = 0;
+	int n = 0;
 
 	/* Busy descriptors shall not keep a killed thread here. */
-	if (fatal_signal_pending(current)) {
+	if (unlikely(fatal_signal_pending(current))) {
 		pass_turn(ep);
 		return -EINTR;
 	}
 
 	mutex_lock(&ep->mtx);
-	scan_start(ep, &todo);
-	do {
-		batch_hold(&batch, &todo, min(max - done, BATCH));
-		spin_unlock_irq(&ep->wq.lock);
-		batch_poll(&batch);
-		done += batch_put(&batch, events + done);
-		spin_lock_irq(&ep->wq.lock);
-		batch_give_back(&batch, &todo);
-		list_splice_tail(&batch.held, &again);
-	} while (batch.stop == batch.n && done < max && !list_empty(&todo));
-	list_splice_tail(&again, &ep->ready);
-	scan_end(ep, &todo);
+	scan_start(ep);
+	if (list_is_singular(&ep->ready) ||
+	    (max == 1 && !list_empty(&ep->ready)))
+		n = harvest_one(ep, events);
+	if (!n && !list_empty(&ep->ready))
+		n = harvest_many(ep, events, max);
+	scan_end(ep);
 	mutex_unlock(&ep->mtx);
-
-	return done ?: batch.stop < batch.n ? -EFAULT : 0;
+	return n;
 }

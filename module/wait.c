@@ -88,27 +88,16 @@ static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack,
 	return woken || !*timed_out;
 }
 
-/**
- * myep_wait - the body of epoll_wait(2)
- * @ep: the instance; the caller holds its file
- * @events: the caller's buffer, checked with access_ok()
- * @max: its length, checked
- * @timeout: nanoseconds from now; 0 does not wait; negative waits forever
- *
- * Return: number of events, 0 at the timeout, -EFAULT or -EINTR. A signal ends
- * the call only if there is nothing to return and it would have slept.
- */
-int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
-	      s64 timeout)
+/* myep_wait() that may sleep. Out of line: the other needs no stack. */
+static noinline int wait_until(struct myep *ep,
+			       struct epoll_event __user *events, int max,
+			       s64 timeout)
 {
 	ktime_t deadline, *to = NULL;
 	bool avail = READ_ONCE(ep->pending);
 	bool timed_out = false;
 	u64 slack = 0;
 	int n;
-
-	if (!timeout)
-		return avail ? myep_harvest(ep, events, max) : 0;
 
 	if (timeout > 0) {
 		/* Before the first harvest: what that takes counts. */
@@ -132,6 +121,26 @@ int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
 			return -EINTR;
 		avail = sleep_on(ep, to, slack, &timed_out);
 	}
+}
+
+/**
+ * myep_wait - the body of epoll_wait(2)
+ * @ep: the instance; the caller holds its file
+ * @events: the caller's buffer, checked with access_ok()
+ * @max: its length, checked
+ * @timeout: nanoseconds from now; 0 does not wait; negative waits forever
+ *
+ * Return: number of events, 0 at the timeout, -EFAULT or -EINTR. A signal ends
+ * the call only if there is nothing to return and it would have slept.
+ */
+int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
+	      s64 timeout)
+{
+	if (timeout)
+		return wait_until(ep, events, max, timeout);
+	if (!READ_ONCE(ep->pending))
+		return 0;
+	return myep_harvest(ep, events, max);
 }
 
 /**
