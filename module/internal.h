@@ -85,11 +85,12 @@
  *
  * item->ready_link is linked on ep->ready, or on a list on the stack of who scans
  * and so holds ep->mtx, or on nothing. All links change under ep->wq.lock,
- * whichever list they are on, so an item can leave at any time. A scan sets the
- * list aside, so that ep->ready collects what arrives meanwhile; holds some items
- * from the head and polls them, without ep->wq.lock; and takes off what is done
- * with. Level-triggered items that it delivers stay linked. At the end the list is
- * [rest][arrivals][delivered].
+ * whichever list they are on, so an item can leave at any time. A scan holds some
+ * items from the head and polls them where they are, without ep->wq.lock, while
+ * arrivals are queued behind; then takes off what is done with. Level-triggered
+ * items that it delivers stay linked. If the items at the head are not all that
+ * it has to look at, it sets the list aside, so that ep->ready collects what
+ * arrives. At the end the list is [rest][arrivals][delivered].
  *
  *   idle	ready_link empty
  *   queued	ready_link linked, !busy: by myep_wake(), ADD, MOD, or a scan

@@ -228,7 +228,7 @@ out:
  * Return: false if the file is closing. The item, which the close hook is going
  * to remove, is off the list then.
  */
-static bool hold(struct myep_item *item)
+static __always_inline bool hold(struct myep_item *item)
 {
 	lockdep_assert_held(&item->ep->mtx);
 	lockdep_assert_held(&item->ep->wq.lock);
@@ -280,11 +280,11 @@ static void retire(struct myep_item *item)
  */
 static bool delivered(struct myep_item *item)
 {
-	if (item->events & EPOLLONESHOT) {
+	if (likely(!(item->events & (EPOLLET | EPOLLONESHOT))))
+		return true;
+	if (item->events & EPOLLONESHOT)
 		WRITE_ONCE(item->events, item->events & MYEP_PRIVATE_BITS);
-		return false;
-	}
-	return !(item->events & EPOLLET);
+	return false;
 }
 
 /* What is on the list from here on arrives during the scan. Under ep->mtx. */
@@ -320,7 +320,8 @@ static void pass_turn(struct myep *ep)
 }
 
 /* Poll an item that is held, and drop the reference. */
-static __poll_t poll_held(struct myep_item *item, poll_table *pt, int depth)
+static __always_inline __poll_t poll_held(struct myep_item *item, poll_table *pt,
+					  int depth)
 {
 	struct file *file = item->file;
 	__poll_t revents = myep_item_poll(item, file, pt, depth);
@@ -391,28 +392,33 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
  * struct batch - items polled together, delivered together
  * @n:		how many
  * @ready:	how many of them have events
- * @held:	the list they are on meanwhile, in their order
+ * @stop:	the first item with an event that could not be written; or @n
+ * @last:	the place of the last, which stay where they are on their list
  * @item:	the items
  * @revents:	what their files answered
- * @stop:	the first item with an event that could not be written; or @n
  */
 struct batch {
 	int n;
 	int ready;
 	int stop;
-	struct list_head held;
+	struct list_head *last;
 	struct myep_item *item[BATCH];
 	__poll_t revents[BATCH];
 };
 
-/* Under ep->wq.lock. May come back with less than there is. */
-static void batch_hold(struct batch *b, struct list_head *todo, int want)
+/*
+ * Hold the first items of @list, up to @max. Under ep->wq.lock.
+ *
+ * Return: true if there are no more.
+ */
+static bool batch_hold(struct batch *b, struct list_head *list, int max)
 {
-	struct list_head *last = todo;
+	int want = min(max, BATCH);
+	struct list_head *last = list;
 	int closing = 0;
 	int n = 0;
 
-	while (n < want && !list_is_last(last, todo)) {
+	while (n < want && !list_is_last(last, list)) {
 		struct myep_item *item = list_entry(last->next,
 						    struct myep_item,
 						    ready_link);
@@ -432,22 +438,23 @@ static void batch_hold(struct batch *b, struct list_head *todo, int want)
 		last = &item->ready_link;
 	}
 	b->n = n;
-	INIT_LIST_HEAD(&b->held);
-	list_cut_position(&b->held, todo, last);
+	b->last = last;
+	return list_is_last(last, list);
 }
 
 /* Under ep->mtx alone. */
 static void batch_poll(struct batch *b)
 {
 	poll_table pt;
+	int ready = 0;
 	int i;
 
 	init_poll_funcptr(&pt, NULL);
-	b->ready = 0;
 	for (i = 0; i < b->n; i++) {
 		b->revents[i] = poll_held(b->item[i], &pt, 1);
-		b->ready += !!b->revents[i];
+		ready += !!b->revents[i];
 	}
+	b->ready = ready;
 }
 
 /*
@@ -482,13 +489,16 @@ fault:
 }
 
 /*
- * Give the batch back. Level-triggered items that were delivered stay on b->held.
- * Where the buffer faulted, the rest goes back to the head of @todo, where it came
- * from: in epoll's order of events, what is not ready keeps its place until a scan
- * has come so far. Under ep->wq.lock.
+ * Give the batch back. What is done with leaves the list; where the buffer
+ * faulted, the rest keeps its place: in epoll's order of events, so does even what
+ * is not ready, until a scan has come so far. Under ep->wq.lock.
+ *
+ * Return: the last of those that were delivered and stay, at the head of the list,
+ * for the caller to move to the end; or NULL.
  */
-static void batch_give_back(struct batch *b, struct list_head *todo)
+static struct list_head *batch_give_back(struct batch *b)
 {
+	struct list_head *staying = NULL;
 	int i;
 
 	for (i = 0; i < b->stop; i++) {
@@ -496,16 +506,68 @@ static void batch_give_back(struct batch *b, struct list_head *todo)
 
 		if (!give_back(item))
 			continue;
-		if (!b->revents[i] || !delivered(item))
+		if (b->revents[i] && delivered(item))
+			staying = &item->ready_link;
+		else
 			retire(item);
 	}
+	for (; unlikely(i < b->n); i++)
+		give_back(b->item[i]);
+	return staying;
+}
 
-	for (i = b->n - 1; unlikely(i >= b->stop); i--) {
-		struct myep_item *item = b->item[i];
+/* Move the head of @from, up to @last, to the end of @to. */
+static void move_head(struct list_head *from, struct list_head *last,
+		      struct list_head *to)
+{
+	LIST_HEAD(head);
 
-		if (give_back(item))
-			list_move(&item->ready_link, todo);
+	list_cut_position(&head, from, last);
+	list_splice_tail(&head, to);
+}
+
+/*
+ * Deliver all that is ready, up to @max. One batch can stay on the list meanwhile:
+ * what arrives comes behind it. For more the list is set aside, so that each item
+ * has one turn. Under ep->mtx and ep->wq.lock, which it drops for a while.
+ *
+ * Return: see myep_harvest().
+ */
+static int harvest_many(struct myep *ep, struct epoll_event __user *events,
+			int max)
+{
+	struct list_head *from = &ep->ready, *to = &ep->ready;
+	struct batch batch __uninitialized;
+	LIST_HEAD(todo);
+	LIST_HEAD(again);
+	int done = 0;
+
+	do {
+		bool all = batch_hold(&batch, from, max - done);
+		struct list_head *staying;
+
+		if (unlikely(!all && from != &todo)) {
+			list_splice_init(&ep->ready, &todo);
+			from = &todo;
+			to = &again;
+		}
+
+		spin_unlock_irq(&ep->wq.lock);
+		batch_poll(&batch);
+		done += batch_put(&batch, events + done);
+		spin_lock_irq(&ep->wq.lock);
+
+		staying = batch_give_back(&batch);
+		if (staying && !list_is_last(staying, to))
+			move_head(from, staying, to);
+	} while (from == &todo && !list_empty(&todo) && done < max &&
+		 batch.stop == batch.n);
+
+	if (from == &todo) {
+		list_splice_tail(&again, &ep->ready);
+		list_splice(&todo, &ep->ready);
 	}
+	return done ?: batch.stop < batch.n ? -EFAULT : 0;
 }
 
 static int put_event(struct epoll_event __user *event, __poll_t revents,
@@ -520,37 +582,6 @@ static int put_event(struct epoll_event __user *event, __poll_t revents,
 fault:
 	user_write_access_end();
 	return -EFAULT;
-}
-
-/*
- * Deliver all that is ready, up to @max: batch by batch, the rest of the list set
- * aside, so that each item has one turn. Under ep->mtx and ep->wq.lock, which it
- * drops for a while.
- *
- * Return: see myep_harvest().
- */
-static int harvest_many(struct myep *ep, struct epoll_event __user *events,
-			int max)
-{
-	struct batch batch __uninitialized;
-	LIST_HEAD(todo);
-	LIST_HEAD(again);
-	int done = 0;
-
-	list_splice_init(&ep->ready, &todo);
-	do {
-		batch_hold(&batch, &todo, min(max - done, BATCH));
-		spin_unlock_irq(&ep->wq.lock);
-		batch_poll(&batch);
-		done += batch_put(&batch, events + done);
-		spin_lock_irq(&ep->wq.lock);
-		batch_give_back(&batch, &todo);
-		list_splice_tail(&batch.held, &again);
-	} while (batch.stop == batch.n && done < max && !list_empty(&todo));
-	list_splice_tail(&again, &ep->ready);
-	list_splice(&todo, &ep->ready);
-
-	return done ?: batch.stop < batch.n ? -EFAULT : 0;
 }
 
 /*
