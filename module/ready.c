@@ -393,7 +393,6 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
  * @n:		how many
  * @ready:	how many of them have events
  * @stop:	the first item with an event that could not be written; or @n
- * @last:	the place of the last, which stay where they are on their list
  * @item:	the items
  * @revents:	what their files answered
  */
@@ -401,7 +400,6 @@ struct batch {
 	int n;
 	int ready;
 	int stop;
-	struct list_head *last;
 	struct myep_item *item[BATCH];
 	__poll_t revents[BATCH];
 };
@@ -438,7 +436,6 @@ static bool batch_hold(struct batch *b, struct list_head *list, int max)
 		last = &item->ready_link;
 	}
 	b->n = n;
-	b->last = last;
 	return list_is_last(last, list);
 }
 
