@@ -40,6 +40,8 @@ help:
 	@echo '                   (DEBUG=kasan for one)'
 	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
 	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
+	@echo 'make bench         what operations cost, in instructions, beside epoll (docs/performance.md)'
+	@echo 'make bench-native  the same in wall time, here, where the module is loaded'
 	@echo 'make soak          everything together for MINUTES=$(MINUTES)'
 	@echo 'make mistakes      plant mistakes in the module: the tests must notice each'
 	@echo 'make coverage      which lines of the module the tests reach'
@@ -132,6 +134,13 @@ fuzz: setup
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) tests-build
 	@tests/fuzz/run --kernel $(KERNEL) --seconds $(TIME) $(SEED:%=--seed=%)
 
+bench: built
+	@tests/bench/run
+
+bench-native: tests-build
+	@echo 'Nanoseconds on this machine, under its load of now: they hold for it alone.'
+	@build/tests/bench
+
 soak: built
 	@tests/soak/run --minutes $(MINUTES) --kernel $(KERNEL)
 
@@ -155,6 +164,6 @@ check: setup
 clean:
 	$(RM) -r $(BUILD)/module $(BUILD)/check $(BUILD)/userspace $(BUILD)/tests $(BUILD)/vm $(BUILD)/log
 
-.PHONY: all built check clean coverage debug-built demo fuzz help install mistakes
+.PHONY: all bench bench-native built check clean coverage debug-built demo fuzz help install mistakes
 .PHONY: module setup soak test test-debug tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:

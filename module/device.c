@@ -246,7 +246,7 @@ static long ioctl_create(struct file *device, void __user *arg, size_t size)
 	struct myep *ep;
 	int fd, err;
 
-	err = copy_struct_from_user(&create, sizeof(create), arg, size);
+	err = get_args(&create, sizeof(create), arg, size);
 	if (err)
 		return err;
 	if (create.flags & ~MYEPOLL_CLOEXEC || create.reserved)
