@@ -239,7 +239,8 @@ bool myep_is_instance(const struct file *file)
 }
 
 /* The order of failures is that of epoll_create1(2). */
-static long ioctl_create(struct file *device, void __user *arg, size_t size)
+static __always_inline long
+ioctl_create(struct file *device, void __user *arg, size_t size)
 {
 	struct myepoll_create create;
 	struct file *file;
@@ -287,6 +288,10 @@ static const struct call device_calls[] = {
 static long device_ioctl(struct file *file, unsigned int cmd,
 			 unsigned long arg)
 {
+	if (likely(cmd == MYEPOLL_IOC_CREATE))
+		return ioctl_create(file, (void __user *)arg,
+				    sizeof(struct myepoll_create));
+
 	return enter(device_calls, ARRAY_SIZE(device_calls), file, cmd,
 		     (void __user *)arg, -ENOTTY);
 }

@@ -414,6 +414,10 @@ void myep_release_items(struct myep *ep)
 	struct myep_item *item;
 	LIST_HEAD(left);
 
+	/* Nothing is added any more, so that needs no lock to be seen. */
+	if (list_empty(&ep->items))
+		return;
+
 	for (;;) {
 		struct file *file;
 		int fd;
