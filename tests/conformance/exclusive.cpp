@@ -5,9 +5,14 @@
 #include <csignal>
 #include <cerrno>
 
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "catch.hpp"
@@ -16,6 +21,65 @@
 namespace {
 
 constexpr std::uint32_t exclusive_in = EPOLLIN | EPOLLEXCLUSIVE;
+
+// Connected to a port of this machine at which nobody listens: what is sent
+// there comes back as an error before send(2) returns.
+Fd refused_socket()
+{
+	sockaddr_in at{};
+	socklen_t size = sizeof at;
+	Fd owner(must_libc(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
+	Fd fd(must_libc(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
+
+	at.sin_family = AF_INET;
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	must_libc(bind(owner, reinterpret_cast<sockaddr *>(&at), size));
+	must_libc(getsockname(owner, reinterpret_cast<sockaddr *>(&at), &size));
+	must_libc(connect(fd, reinterpret_cast<sockaddr *>(&at), size));
+	return fd;
+}
+
+int take_error(int fd)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+	must_libc(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
+	return error;
+}
+
+// A thread under a seccomp filter that allows everything, until end(): the
+// filter's listener hangs up then.
+class Filtered {
+public:
+	Filtered()
+		: thread_([this] {
+			  sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+			  sock_fprog program{ 1, &allow };
+			  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); // the thread's own
+			  listener_ = static_cast<int>(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+							       SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+			  ready_ = true;
+			  while (!end_)
+				  settle(1);
+		  })
+	{
+		while (!ready_)
+			settle(1);
+	}
+	~Filtered() { end(); }
+	void end()
+	{
+		end_ = true;
+		if (thread_.joinable())
+			thread_.join();
+	}
+	Fd listener() const { return Fd(must_libc(listener_, "seccomp")); }
+
+private:
+	std::atomic<bool> ready_{ false }, end_{ false };
+	int listener_ = -1;
+	std::thread thread_;
+};
 
 } // namespace
 
@@ -163,6 +227,45 @@ TEST_CASE_METHOD(Tidy, "exclusive: a wake-up without bits is used up by the firs
 	while (sigtimedwait(&set, nullptr, &none) > 0)
 		;
 	pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with ERR alone is used up by the first", "[1.3][exclusive]")
+{
+	Instance first, second;
+	Fd target = refused_socket();
+
+	// The port's owner is gone. ERR needs no asking for.
+	REQUIRE(first.add(target, EPOLLEXCLUSIVE, 1) == 0);
+	REQUIRE(second.add(target, EPOLLEXCLUSIVE, 2) == 0);
+	Blocked a(first), b(second);
+	a.asleep();
+	b.asleep();
+	must_libc(send(target, "x", 1, 0));
+	CHECK(returned({ &a, &b }, 1) == 1);
+	CHECK(a.done());
+	CHECK(a.events() == Events{ { EPOLLERR, 1 } });
+	CHECK(take_error(target) == ECONNREFUSED);
+	must_libc(send(target, "x", 1, 0)); // nobody waits on the first now
+	CHECK(b.result() == 1);
+	CHECK(b.events() == Events{ { EPOLLERR, 2 } });
+}
+
+TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with HUP alone is used up by the first", "[1.3][exclusive]")
+{
+	Instance first, second;
+	Filtered filtered;
+	Fd target = filtered.listener();
+
+	REQUIRE(first.add(target, EPOLLEXCLUSIVE, 1) == 0);
+	REQUIRE(second.add(target, EPOLLEXCLUSIVE, 2) == 0);
+	Blocked a(first), b(second, 2000);
+	a.asleep();
+	b.asleep();
+	filtered.end();
+	CHECK(a.result() == 1);
+	CHECK(a.events() == Events{ { EPOLLHUP, 1 } });
+	CHECK(b.result() == 0); // the walk ended before it
+	CHECK(second.wait() == Events{});
 }
 
 TEST_CASE_METHOD(Tidy, "exclusive: a source that wakes everyone wakes every instance", "[1.3][exclusive]")
