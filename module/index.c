@@ -49,9 +49,9 @@ static bool key_below(const struct file *file, const struct myep *ep, int fd,
 	return fd < item->fd;
 }
 
-static __always_inline struct myep_item *
-find(struct myep_bucket *b, const struct file *file, const struct myep *ep,
-     int fd)
+static __always_inline
+struct myep_item *find(struct myep_bucket *b, const struct file *file,
+		       const struct myep *ep, int fd)
 {
 	struct rb_node *node = b->items.rb_node;
 

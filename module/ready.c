@@ -532,6 +532,7 @@ static void move_head(struct list_head *from, struct list_head *last,
  */
 static int harvest_many(struct myep *ep, struct epoll_event __user *events,
 			int max)
+	__must_hold(&ep->wq.lock)
 {
 	struct list_head *from = &ep->ready, *to = &ep->ready;
 	struct batch batch __uninitialized;
@@ -588,6 +589,7 @@ fault:
  * as in harvest_many().
  */
 static int harvest_one(struct myep *ep, struct epoll_event __user *event)
+	__must_hold(&ep->wq.lock)
 {
 	struct myep_item *item = list_first_entry(&ep->ready,
 						  struct myep_item, ready_link);
