@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // bench [--quick] [--only=TEXT] [--watches=N] [--no-module] - what each operation costs
+//       [--way=NAME] [--turns=N]: for tests/bench/profile
 //
 // Prints a line "BACKEND OPERATION<tab>COST" for each, and for slab caches what a watch and
 // an instance take. The cost is in nanoseconds of CLOCK_MONOTONIC, which in the guest of
@@ -34,7 +35,9 @@ namespace {
 
 bool quick;
 int most_watches = 100'000;
-std::string only;
+int most_turns; // asked for, of each operation
+long runs; // of what cost() was asked for
+std::string only, only_way;
 
 long must(long r, const char *what)
 {
@@ -80,12 +83,15 @@ template <class Body> double cost(int turns, Body body)
 			body();
 		stretch = (now() - start) / turns;
 	}
+	runs += 32 + 5L * turns;
 	std::sort(stretches.begin(), stretches.end());
 	return stretches[2];
 }
 
 int turns()
 {
+	if (most_turns)
+		return most_turns;
 	return quick ? 1000 : 4000;
 }
 
@@ -532,6 +538,8 @@ void others()
 
 template <class D> void all()
 {
+	if (!only_way.empty() && only_way != D::name)
+		return;
 	if (wanted("create+close"))
 		create_and_close<D>();
 	changes<D>(10);
@@ -585,6 +593,10 @@ int main(int argc, char **argv)
 			module = false;
 		else if (!arg.compare(0, 7, "--only="))
 			only = arg.substr(7);
+		else if (!arg.compare(0, 6, "--way="))
+			only_way = arg.substr(6);
+		else if (!arg.compare(0, 8, "--turns="))
+			most_turns = std::atoi(argv[i] + 8);
 		else if (!arg.compare(0, 10, "--watches="))
 			most_watches = std::atoi(argv[i] + 10);
 		else {
@@ -609,8 +621,11 @@ int main(int argc, char **argv)
 	all<Epoll>();
 	all<Fast>();
 	all<Ioctl>();
-	memory();
+	if (only_way.empty())
+		memory();
 	if (only.empty())
 		others();
+	if (most_turns)
+		std::printf("runs %ld\n", runs);
 	return 0;
 }
