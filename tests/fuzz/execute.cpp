@@ -432,10 +432,17 @@ void Twin::do_ctl(const Op &op)
 	}
 	bool bad = p != &event && p != hostile_.readonly;
 	long r = ctl(native, op.a[ctl_door], fd_of(op.a[ctl_ep]), what, fd_of(op.a[ctl_fd]), p, bad);
-	// ELOOP in myepoll: take it back
-	if (native_ && r == 0 && what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign)
-		must(ctl(true, 0, fd_of(op.a[ctl_ep]), EPOLL_CTL_DEL, fd_of(op.a[ctl_fd]), nullptr, true),
-		     "DEL");
+	if (what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign) {
+		// ELOOP in myepoll: take it back
+		if (native_ && r == 0)
+			must(ctl(true, 0, fd_of(op.a[ctl_ep]), EPOLL_CTL_DEL, fd_of(op.a[ctl_fd]),
+				 nullptr, true),
+			     "DEL");
+		// The ADD has polled it, so that what is not ready has lost its place there;
+		// where it was refused, this does.
+		pollfd polled{ fd_of(op.a[ctl_fd]), POLLIN, 0 };
+		poll(&polled, 1, 0);
+	}
 	answer_for(ep, fd, r);
 }
 
