@@ -40,7 +40,7 @@ help:
 	@echo '                   (DEBUG=kasan for one)'
 	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
 	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
-	@echo 'make bench         what operations cost, in instructions, beside epoll (docs/performance.md)'
+	@echo 'make bench         what operations cost, in instructions, beside epoll (KERNEL= for one)'
 	@echo 'make bench-native  the same in wall time, here, where the module is loaded'
 	@echo 'make soak          everything together for MINUTES=$(MINUTES)'
 	@echo 'make mistakes      plant mistakes in the module: the tests must notice each'
@@ -134,8 +134,9 @@ fuzz: setup
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) tests-build
 	@tests/fuzz/run --kernel $(KERNEL) --seconds $(TIME) $(SEED:%=--seed=%)
 
+# Both kernels, unless KERNEL is given.
 bench: built
-	@tests/bench/run
+	@tests/bench/run $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
 
 bench-native: tests-build
 	@echo 'Nanoseconds on this machine, under its load of now: they hold for it alone.'

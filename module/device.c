@@ -17,7 +17,8 @@
 #include "internal.h"
 
 /* The checks of epoll_wait(2), in the order of Linux 6.15. */
-static __always_inline int check_buffer(struct epoll_event __user *events, int max)
+static __always_inline int check_buffer(struct epoll_event __user *events,
+					int max)
 {
 	if (unlikely(max <= 0 || max > MYEP_MAX_EVENTS))
 		return -EINVAL;
@@ -81,7 +82,7 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 
 /*
  * copy_struct_from_user(), with a short way for callers that know of as many
- * members as this module. @known is a multiple of 8.
+ * members as this module.
  */
 static __always_inline int get_args(void *args, size_t known,
 				    const void __user *uargs, size_t size)
@@ -89,6 +90,7 @@ static __always_inline int get_args(void *args, size_t known,
 	const u64 __user *from = uargs;
 	u64 *to = args;
 
+	BUILD_BUG_ON(known % sizeof(*to));
 	if (unlikely(size != known))
 		return copy_struct_from_user(args, known, uargs, size);
 
@@ -111,7 +113,8 @@ static long ioctl_features(struct file *file, void __user *arg, size_t size)
 	return put_user(features, (u64 __user *)arg);
 }
 
-static __always_inline long ioctl_ctl(struct file *file, void __user *arg, size_t size)
+static __always_inline long ioctl_ctl(struct file *file, void __user *arg,
+				      size_t size)
 {
 	struct myepoll_ctl ctl __uninitialized;
 	int err;
@@ -125,7 +128,8 @@ static __always_inline long ioctl_ctl(struct file *file, void __user *arg, size_
 			(__force __poll_t)ctl.events, ctl.data);
 }
 
-static __always_inline long ioctl_wait(struct file *file, void __user *arg, size_t size)
+static __always_inline long ioctl_wait(struct file *file, void __user *arg,
+				       size_t size)
 {
 	struct epoll_event __user *events;
 	struct myep *ep = myep_of(file);
@@ -191,7 +195,7 @@ static long instance_ioctl(struct file *file, unsigned int cmd,
 {
 	void __user *uarg = (void __user *)arg;
 
-	/* What counts, of the size known here: no table, no call by pointer. */
+	/* What counts, of the size known here: without the table and its call. */
 	switch (cmd) {
 	case MYEPOLL_IOC_WAIT:
 		return ioctl_wait(file, uarg, sizeof(struct myepoll_wait));
@@ -239,8 +243,8 @@ bool myep_is_instance(const struct file *file)
 }
 
 /* The order of failures is that of epoll_create1(2). */
-static __always_inline long
-ioctl_create(struct file *device, void __user *arg, size_t size)
+static __always_inline long ioctl_create(struct file *device,
+					 void __user *arg, size_t size)
 {
 	struct myepoll_create create;
 	struct file *file;

@@ -60,7 +60,7 @@ struct myep_item *find(struct myep_bucket *b, const struct file *file,
 	while (node) {
 		struct myep_item *item = rb_entry(node, struct myep_item, node);
 
-		/* Mostly the first: there are about as many buckets as files. */
+		/* Mostly the first: "One user ..." at myep_index_init(). */
 		if (likely(has_key(item, file, ep, fd)))
 			return item;
 		node = key_below(file, ep, fd, item) ? node->rb_left :

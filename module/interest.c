@@ -414,7 +414,7 @@ void myep_release_items(struct myep *ep)
 	struct myep_item *item;
 	LIST_HEAD(left);
 
-	/* Nothing is added any more, so that needs no lock to be seen. */
+	/* Nobody adds any more: what is empty stays so, lock or no lock. */
 	if (list_empty(&ep->items))
 		return;
 

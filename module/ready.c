@@ -287,7 +287,7 @@ static bool delivered(struct myep_item *item)
 	return false;
 }
 
-/* What is on the list from here on arrives during the scan. Under ep->mtx. */
+/* What is queued from here on arrives during the scan. Under ep->mtx. */
 static void scan_start(struct myep *ep)
 	__acquires(&ep->wq.lock)
 {

@@ -6,20 +6,13 @@
 #include <cstdint>
 
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 
 #include "../../uapi/myepoll.h"
+#include "../../userspace/src/sys.h"
 
 [[gnu::always_inline]] inline long call(long nr, long a = 0, long b = 0, long c = 0, long d = 0)
 {
-	register long r10 asm("r10") = d;
-	long ret;
-
-	asm volatile("syscall"
-		     : "=a"(ret)
-		     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
-		     : "rcx", "r11", "memory");
-	return ret;
+	return sys4(nr, a, b, c, d);
 }
 
 inline long address(const void *p)

@@ -55,7 +55,7 @@ TEST_CASE_METHOD(Case, "aio: its eventfd is signalled and can be watched by anot
 	CHECK(aio.next(7) == POLLIN);
 }
 
-TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: settles", "[1.5][ledger10][aio]")
+TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: settles", "[1.5][ledger10][aio][circle]")
 {
 	if (!circle_is_safe()) {
 		SUCCEED("this kernel's epoll deadlocks here");
@@ -86,7 +86,7 @@ TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: 
 }
 
 TEST_CASE_METHOD(Case, "aio: the same with the eventfd as the only source, and through a nested instance",
-		 "[1.5][ledger10][aio]")
+		 "[1.5][ledger10][aio][circle]")
 {
 	if (!circle_is_safe()) {
 		SUCCEED("this kernel's epoll deadlocks here");
