@@ -9,3 +9,21 @@ bench: $(OUT)/bench
 $(OBJ)/bench/bench.o: TEST_CXXFLAGS += -O2
 $(OUT)/bench: $(OBJ)/bench/bench.o
 	$(CXX) -static -pthread $(LDFLAGS) -o $@ $^ -luring
+
+# For tests/bench/programs.py: a client, and the echo server on the kernel's epoll.
+PROGRAMS += load echo-on-epoll
+
+load: $(OUT)/load
+echo-on-epoll: $(OUT)/echo-on-epoll
+.PHONY: load echo-on-epoll
+
+$(OUT)/load: $(OBJ)/bench/load.o
+	$(CXX) -static $(LDFLAGS) -o $@ $^
+
+$(OBJ)/bench/on_epoll.o: $(HERE)bench/on_epoll.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g -Wall -Wextra -Werror -MMD -MP -c -o $@ $<
+
+USERSPACE := $(TOP)/build/userspace
+$(OUT)/echo-on-epoll: $(USERSPACE)/examples/echo-server.o $(USERSPACE)/libmyepoll++.a $(OBJ)/bench/on_epoll.o
+	$(CXX) $(LDFLAGS) -o $@ $^
