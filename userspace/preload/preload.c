@@ -76,7 +76,7 @@ static bool on(const char *variable)
 {
 	const char *v = secure_getenv(variable);
 
-	return v && *v && strcmp(v, "0");
+	return v && *v && strcmp(v, "0") != 0;
 }
 
 static int setup(void)
