@@ -111,8 +111,9 @@ demo: setup
 		$(MAKE) --no-print-directory $(parallel) module-6.12 userspace
 	@scripts/demo
 
+# SEED: fuzz with it too, a while.
 test: built
-	@tests/run
+	@tests/run $(SEED:%=--seed %)
 
 # The debug kernels are built once, into build/kernels.
 DEBUG ?= $(DEBUG_KERNELS)
