@@ -142,6 +142,10 @@ bench: built
 bench-native: tests-build
 	@echo 'Nanoseconds on this machine, under its load of now: they hold for it alone.'
 	@build/tests/bench
+	@build/tests/bench-threads
+	@echo 'perf bench epoll, on epoll and through the preload library:'
+	@perf bench epoll wait
+	@LD_PRELOAD=$(BUILD)/userspace/libmyepoll-preload.so MYEPOLL_STRICT=1 perf bench epoll wait
 
 soak: built
 	@tests/soak/run --minutes $(MINUTES) --kernel $(KERNEL)

@@ -10,6 +10,15 @@ $(OBJ)/bench/bench.o: TEST_CXXFLAGS += -O2
 $(OUT)/bench: $(OBJ)/bench/bench.o
 	$(CXX) -static -pthread $(LDFLAGS) -o $@ $^ -luring
 
+PROGRAMS += bench-threads
+
+bench-threads: $(OUT)/bench-threads
+.PHONY: bench-threads
+
+$(OBJ)/bench/threads.o: TEST_CXXFLAGS += -O2
+$(OUT)/bench-threads: $(OBJ)/bench/threads.o
+	$(CXX) -pthread $(LDFLAGS) -o $@ $^
+
 # For tests/bench/programs.py: a client, and the echo server on the kernel's epoll.
 PROGRAMS += load echo-on-epoll
 
