@@ -46,7 +46,7 @@ help:
 	@echo 'make mistakes      plant mistakes in the module: the tests must notice each'
 	@echo 'make coverage      which lines of the module the tests reach'
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
-	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck'
+	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck, clang-tidy'
 	@echo 'make clean         remove what was built, but not the kernels'
 
 # --- the module
