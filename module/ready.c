@@ -263,7 +263,7 @@ static bool give_back(struct myep_item *item)
  * An item given back need not be looked at again: off the list, unless a wakeup
  * has come since it was held. Under ep->wq.lock.
  */
-static void retire(struct myep_item *item)
+static __always_inline void retire(struct myep_item *item)
 {
 	if (unlikely(item->woken)) {
 		list_move_tail(&item->ready_link, &item->ep->ready);
