@@ -7,3 +7,10 @@
 #else
 #include <catch2/catch.hpp>
 #endif
+
+#include <string>
+
+// What a case needs may be missing here, or the kernel's own epoll may still have the
+// mistake that it is about. Unless @possible, the reason is printed, the case counts
+// as skipped, and this is true: return then.
+bool skip_unless(bool possible, const std::string &why);

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-#if !__has_include(<catch2/catch_all.hpp>)
-#define CATCH_CONFIG_EXTERNAL_INTERFACES
-#endif
 #include "ledger.hpp"
 
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 
@@ -19,47 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "catch.hpp"
-
 namespace {
 
 constexpr std::size_t page_size = 4096;
 constexpr char throttle_file[] = "/proc/sys/kernel/sched_rt_runtime_us";
 
-#if __has_include(<catch2/catch_all.hpp>)
-using ListenerBase = Catch::EventListenerBase;
-#else
-using ListenerBase = Catch::TestEventListenerBase;
-#endif
-
-unsigned long skipped, passed, failed;
-
-// Catch2 2.x knows no skipped cases, so the last line is ours.
-struct Counter : ListenerBase {
-	using ListenerBase::ListenerBase;
-	void testRunEnded(const Catch::TestRunStats &stats) override
-	{
-		passed = stats.totals.testCases.passed - skipped;
-		failed = stats.totals.testCases.failed;
-		std::atexit([] {
-			std::printf("%lu passed, %lu failed, %lu skipped\n", passed, failed, skipped);
-		});
-	}
-};
-CATCH_REGISTER_LISTENER(Counter)
-
 } // namespace
-
-bool skip_unless(bool fixed, const std::string &why)
-{
-	if (fixed)
-		return false;
-	std::printf("skipped: %s: %s\n", Catch::getResultCapture().getCurrentTestName().c_str(),
-		    why.c_str());
-	skipped++;
-	SUCCEED(why);
-	return true;
-}
 
 void StuckHarvest::map_page()
 {

@@ -11,10 +11,6 @@
 #include "stress/stress.hpp"
 #include "support.hpp"
 
-// The kernel's own epoll may have the mistake still. True with the reason printed,
-// and the case counted as skipped: return then.
-bool skip_unless(bool fixed, const std::string &why);
-
 // A harvest that has polled what it found and cannot write the first event: the
 // page of its buffer is missing until let_go(). It holds the instance's mutex
 // meanwhile, and nothing that spins.

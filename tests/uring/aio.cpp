@@ -55,12 +55,10 @@ TEST_CASE_METHOD(Case, "aio: its eventfd is signalled and can be watched by anot
 	CHECK(aio.next(7) == POLLIN);
 }
 
-TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: settles", "[1.5][ledger10][aio][circle]")
+TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: settles", "[1.5][ledger10][aio]")
 {
-	if (!circle_is_safe()) {
-		SUCCEED("this kernel's epoll deadlocks here");
+	if (skip_unless(circle_is_safe(), deadlocks))
 		return;
-	}
 	Fd target = event_fd(), signal = event_fd();
 	for (int round = 0; round < 20; round++) {
 		Aio aio;
@@ -86,12 +84,10 @@ TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: 
 }
 
 TEST_CASE_METHOD(Case, "aio: the same with the eventfd as the only source, and through a nested instance",
-		 "[1.5][ledger10][aio][circle]")
+		 "[1.5][ledger10][aio]")
 {
-	if (!circle_is_safe()) {
-		SUCCEED("this kernel's epoll deadlocks here");
+	if (skip_unless(circle_is_safe(), deadlocks))
 		return;
-	}
 	Instance outer;
 	Fd signal = event_fd();
 	REQUIRE(ep.add(signal, EPOLLIN, 2) == 0);
