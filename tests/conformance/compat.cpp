@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-// The calls of a 32-bit program on a 64-bit kernel, made from this 64-bit one
-// through int $0x80, with everything they point at below 4 GiB.
+// The calls of 32-bit programs on a 64-bit kernel, made from this 64-bit one: those of
+// i386 through int $0x80, those of x32 by their numbers, with everything they point at
+// below 4 GiB.
 #ifdef __x86_64__
 
 #include <array>
@@ -41,22 +42,39 @@ int80_call:
 
 namespace {
 
-// Numbers of i386
-enum {
-	nr_getpid = 20,
-	nr_ioctl = 54,
-	nr_fadvise64 = 250,
-	nr_epoll_ctl = 255,
-	nr_epoll_wait = 256,
-	nr_fadvise64_64 = 272,
-	nr_epoll_pwait = 319,
-	nr_epoll_create1 = 329,
+// Numbers of the system calls, and how a program makes one: six arguments, the
+// result as the kernel returns it.
+struct I386 {
+	enum { getpid = 20, ioctl = 54, epoll_ctl = 255, epoll_wait = 256, epoll_pwait = 319, epoll_create1 = 329 };
+	enum { fadvise64 = 250, fadvise64_64 = 272 };
+
+	static long call(int number, std::array<std::uint32_t, 6> arguments)
+	{
+		return int80_call(number, arguments.data());
+	}
+	static long fadvise(int fd, std::uint32_t pointer, std::uint64_t args, int advice)
+	{
+		return call(fadvise64_64, { std::uint32_t(fd), pointer, 0, std::uint32_t(args),
+					    std::uint32_t(args >> 32), std::uint32_t(advice) });
+	}
 };
 
-int call32(int number, std::array<std::uint32_t, 6> arguments)
-{
-	return int80_call(number, arguments.data());
-}
+// Registers of 64 bits, pointers of 32. Debian's kernels want syscall.x32=y for it.
+struct X32 {
+	enum { bit = 0x40000000 };
+	enum { getpid = 39, ioctl = 514, epoll_ctl = 233, epoll_wait = 232, epoll_pwait = 281, epoll_create1 = 291 };
+	enum { fadvise64 = 221 };
+
+	static long call(int number, std::array<std::uint64_t, 6> a)
+	{
+		long result = syscall(bit | number, a[0], a[1], a[2], a[3], a[4], a[5]);
+		return result == -1 ? -errno : result;
+	}
+	static long fadvise(int fd, std::uint32_t pointer, std::uint64_t args, int advice)
+	{
+		return call(fadvise64, { std::uint32_t(fd), pointer, args, std::uint32_t(advice) });
+	}
+};
 
 // Below 4 GiB
 struct Low {
@@ -76,12 +94,7 @@ std::uint32_t low(const void *p)
 	return static_cast<std::uint32_t>(address);
 }
 
-bool works()
-{
-	static const bool answer = in_child([] { return call32(nr_getpid, {}) == getpid() ? 0 : 1; }) == 0;
-	return answer;
-}
-
+template <class Abi>
 struct Compat : Tidy {
 	Compat()
 	{
@@ -92,13 +105,20 @@ struct Compat : Tidy {
 	}
 	~Compat() { munmap(m, sizeof(Low)); }
 
+	static bool missing()
+	{
+		static const bool works =
+			in_child([] { return Abi::call(Abi::getpid, {}) == getpid() ? 0 : 1; }) == 0;
+		return skip_unless(works, "this kernel does not run such programs");
+	}
+
 	int create1(int flags) const
 	{
 		if (be().native())
-			return call32(nr_epoll_create1, { std::uint32_t(flags) });
+			return Abi::call(Abi::epoll_create1, { std::uint32_t(flags) });
 		Fd device(must_libc(open(MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC)));
 		m->create = { std::uint32_t(flags), 0 };
-		return call32(nr_ioctl, { std::uint32_t(device), MYEPOLL_IOC_CREATE, low(&m->create) });
+		return Abi::call(Abi::ioctl, { std::uint32_t(device), MYEPOLL_IOC_CREATE, low(&m->create) });
 	}
 	int ctl(int ep, int op, int fd, std::uint32_t events, std::uint64_t data) const
 	{
@@ -106,44 +126,40 @@ struct Compat : Tidy {
 		m->event = ev(events, data);
 		switch (be().door()) {
 		case Door::epoll:
-			return call32(nr_epoll_ctl,
+			return Abi::call(Abi::epoll_ctl,
 				      { std::uint32_t(ep), std::uint32_t(op), std::uint32_t(fd), low(&m->event) });
 		case Door::fast:
-			return call32(nr_fadvise64_64, { std::uint32_t(ep), low(&m->event), 0,
-							 std::uint32_t(args), std::uint32_t(args >> 32),
-							 MYEPOLL_FAST_CTL });
+			return Abi::fadvise(ep, low(&m->event), args, MYEPOLL_FAST_CTL);
 		case Door::ioctl:
 			break;
 		}
 		m->ctl = { op, fd, events, 0, data };
-		return call32(nr_ioctl, { std::uint32_t(ep), MYEPOLL_IOC_CTL, low(&m->ctl) });
+		return Abi::call(Abi::ioctl, { std::uint32_t(ep), MYEPOLL_IOC_CTL, low(&m->ctl) });
 	}
 	int wait(int ep, int max, int timeout) const
 	{
 		std::uint64_t args = MYEPOLL_FAST_ARGS(max, timeout);
 		switch (be().door()) {
 		case Door::epoll:
-			return call32(nr_epoll_wait, { std::uint32_t(ep), low(m->events), std::uint32_t(max),
+			return Abi::call(Abi::epoll_wait, { std::uint32_t(ep), low(m->events), std::uint32_t(max),
 						       std::uint32_t(timeout) });
 		case Door::fast:
-			return call32(nr_fadvise64_64, { std::uint32_t(ep), low(m->events), 0,
-							 std::uint32_t(args), std::uint32_t(args >> 32),
-							 MYEPOLL_FAST_WAIT });
+			return Abi::fadvise(ep, low(m->events), args, MYEPOLL_FAST_WAIT);
 		case Door::ioctl:
 			break;
 		}
 		m->wait = { low(m->events), timeout < 0 ? -1 : timeout * 1'000'000LL, 0, max, 0 };
-		return call32(nr_ioctl, { std::uint32_t(ep), MYEPOLL_IOC_WAIT, low(&m->wait) });
+		return Abi::call(Abi::ioctl, { std::uint32_t(ep), MYEPOLL_IOC_WAIT, low(&m->wait) });
 	}
 	int pwait(int ep, int max, int timeout, std::uint64_t mask) const
 	{
 		m->mask = mask;
 		if (be().native())
-			return call32(nr_epoll_pwait, { std::uint32_t(ep), low(m->events), std::uint32_t(max),
+			return Abi::call(Abi::epoll_pwait, { std::uint32_t(ep), low(m->events), std::uint32_t(max),
 							std::uint32_t(timeout), low(&m->mask), 8 });
 		m->wait = { low(m->events), timeout < 0 ? -1 : timeout * 1'000'000LL, mask, max,
 			    MYEPOLL_WAIT_SIGMASK };
-		return call32(nr_ioctl, { std::uint32_t(ep), MYEPOLL_IOC_WAIT, low(&m->wait) });
+		return Abi::call(Abi::ioctl, { std::uint32_t(ep), MYEPOLL_IOC_WAIT, low(&m->wait) });
 	}
 	Event event(int i) const { return { m->events[i].events, m->events[i].data.u64 }; }
 
@@ -152,46 +168,44 @@ struct Compat : Tidy {
 
 } // namespace
 
-TEST_CASE_METHOD(Compat, "32-bit: create, ctl and wait, on events of 12 bytes", "[1.7][compat]")
+TEMPLATE_TEST_CASE("32-bit: create, ctl and wait, on events of 12 bytes", "[1.7][compat]", I386, X32)
 {
-	if (!works()) {
-		WARN("this kernel does not run 32-bit programs");
+	Compat<TestType> c;
+	if (c.missing())
 		return;
-	}
-	Fd ep(create1(EPOLL_CLOEXEC));
+	Fd ep(c.create1(EPOLL_CLOEXEC));
 	REQUIRE(ep >= 0);
 	Fd a = event_fd(1), b = event_fd(1);
 	constexpr std::uint64_t wide = 0xfedcba9876543210;
 
-	CHECK(create1(O_NONBLOCK) == -EINVAL);
+	CHECK(c.create1(O_NONBLOCK) == -EINVAL);
 	CHECK(fcntl(ep, F_GETFD) == FD_CLOEXEC);
-	CHECK(ctl(ep, EPOLL_CTL_ADD, a, EPOLLIN, wide) == 0);
-	CHECK(ctl(ep, EPOLL_CTL_ADD, b, EPOLLIN | EPOLLOUT, 2) == 0);
-	CHECK(ctl(ep, EPOLL_CTL_ADD, b, EPOLLIN, 2) == -EEXIST);
-	CHECK(ctl(ep, EPOLL_CTL_ADD, -1, EPOLLIN, 2) == -EBADF);
-	CHECK(wait(ep, 8, 0) == 2);
-	CHECK(event(0) == Event{ EPOLLIN, wide });
-	CHECK(event(1) == Event{ EPOLLIN | EPOLLOUT, 2 });
-	CHECK(ctl(ep, EPOLL_CTL_MOD, b, EPOLLOUT | EPOLLET, 3) == 0);
-	CHECK(ctl(ep, EPOLL_CTL_DEL, a, 0, 0) == 0);
-	CHECK(wait(ep, 8, 0) == 1);
-	CHECK(event(0) == Event{ EPOLLOUT, 3 });
-	CHECK(wait(ep, 8, 0) == 0);
-	CHECK(wait(ep, 0, 0) == -EINVAL);
-	CHECK(elapsed_of([&] { wait(ep, 8, 20); }) >= milliseconds(20));
+	CHECK(c.ctl(ep, EPOLL_CTL_ADD, a, EPOLLIN, wide) == 0);
+	CHECK(c.ctl(ep, EPOLL_CTL_ADD, b, EPOLLIN | EPOLLOUT, 2) == 0);
+	CHECK(c.ctl(ep, EPOLL_CTL_ADD, b, EPOLLIN, 2) == -EEXIST);
+	CHECK(c.ctl(ep, EPOLL_CTL_ADD, -1, EPOLLIN, 2) == -EBADF);
+	CHECK(c.wait(ep, 8, 0) == 2);
+	CHECK(c.event(0) == Event{ EPOLLIN, wide });
+	CHECK(c.event(1) == Event{ EPOLLIN | EPOLLOUT, 2 });
+	CHECK(c.ctl(ep, EPOLL_CTL_MOD, b, EPOLLOUT | EPOLLET, 3) == 0);
+	CHECK(c.ctl(ep, EPOLL_CTL_DEL, a, 0, 0) == 0);
+	CHECK(c.wait(ep, 8, 0) == 1);
+	CHECK(c.event(0) == Event{ EPOLLOUT, 3 });
+	CHECK(c.wait(ep, 8, 0) == 0);
+	CHECK(c.wait(ep, 0, 0) == -EINVAL);
+	CHECK(elapsed_of([&] { c.wait(ep, 8, 20); }) >= milliseconds(20));
 }
 
-TEST_CASE_METHOD(Compat, "32-bit: a negative timeout waits for an event", "[1.4][1.7][compat]")
+TEMPLATE_TEST_CASE("32-bit: a negative timeout waits for an event", "[1.4][1.7][compat]", I386, X32)
 {
-	if (!works()) {
-		WARN("this kernel does not run 32-bit programs");
+	Compat<TestType> c;
+	if (c.missing())
 		return;
-	}
-	Fd ep(create1(EPOLL_CLOEXEC));
+	Fd ep(c.create1(EPOLL_CLOEXEC));
 	Fd target = event_fd();
-	REQUIRE(ctl(ep, EPOLL_CTL_ADD, target, EPOLLIN | EPOLLET, 1) == 0);
+	REQUIRE(c.ctl(ep, EPOLL_CTL_ADD, target, EPOLLIN | EPOLLET, 1) == 0);
 	for (int forever : { -1, INT32_MIN }) {
-		Blocked waiter([&] { return wait(ep, 8, forever); });
+		Blocked waiter([&] { return c.wait(ep, 8, forever); });
 		settle();
 		CHECK_FALSE(waiter.done());
 		put(target);
@@ -199,12 +213,11 @@ TEST_CASE_METHOD(Compat, "32-bit: a negative timeout waits for an event", "[1.4]
 	}
 }
 
-TEST_CASE_METHOD(Compat, "32-bit: a pwait's mask", "[1.4][1.7][compat][signals]")
+TEMPLATE_TEST_CASE("32-bit: a pwait's mask", "[1.4][1.7][compat][signals]", I386, X32)
 {
-	if (!works()) {
-		WARN("this kernel does not run 32-bit programs");
+	Compat<TestType> c;
+	if (c.missing())
 		return;
-	}
 	struct sigaction action {}, old;
 	action.sa_handler = [](int) {};
 	sigaction(SIGUSR1, &action, &old);
@@ -212,51 +225,48 @@ TEST_CASE_METHOD(Compat, "32-bit: a pwait's mask", "[1.4][1.7][compat][signals]"
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, &before);
-	Fd ep(create1(EPOLL_CLOEXEC));
+	Fd ep(c.create1(EPOLL_CLOEXEC));
 
 	raise(SIGUSR1);
-	CHECK(pwait(ep, 8, 10, 1ULL << (SIGUSR1 - 1)) == 0);
-	CHECK(pwait(ep, 8, 0, 0) == 0);
-	CHECK(pwait(ep, 8, patience_ms, 0) == -EINTR);
+	CHECK(c.pwait(ep, 8, 10, 1ULL << (SIGUSR1 - 1)) == 0);
+	CHECK(c.pwait(ep, 8, 0, 0) == 0);
+	CHECK(c.pwait(ep, 8, patience_ms, 0) == -EINTR);
 	pthread_sigmask(SIG_SETMASK, &before, nullptr);
 	sigaction(SIGUSR1, &old, nullptr);
 }
 
-TEST_CASE_METHOD(Compat, "32-bit and 64-bit programs share an instance", "[1.6][1.7][compat]")
+TEMPLATE_TEST_CASE("32-bit and 64-bit programs share an instance", "[1.6][1.7][compat]", I386, X32)
 {
-	if (!works()) {
-		WARN("this kernel does not run 32-bit programs");
+	Compat<TestType> c;
+	if (c.missing())
 		return;
-	}
 	Instance ep;
 	Fd a = event_fd(1), b = event_fd(1);
 	REQUIRE(ep.add(a, EPOLLIN, 1ULL << 40) == 0);
-	REQUIRE(ctl(ep.fd(), EPOLL_CTL_ADD, b, EPOLLIN, 1ULL << 41) == 0);
+	REQUIRE(c.ctl(ep.fd(), EPOLL_CTL_ADD, b, EPOLLIN, 1ULL << 41) == 0);
 	CHECK(data_of(ep.wait()) == Data{ 1ULL << 40, 1ULL << 41 });
-	CHECK(wait(ep.fd(), 8, 0) == 2);
-	CHECK(event(0).data == 1ULL << 40);
-	CHECK(event(1).data == 1ULL << 41);
+	CHECK(c.wait(ep.fd(), 8, 0) == 2);
+	CHECK(c.event(0).data == 1ULL << 40);
+	CHECK(c.event(1).data == 1ULL << 41);
 }
 
-TEST_CASE_METHOD(Compat, "32-bit: the fast door through the short form of fadvise64; foreign files refuse it",
-		 "[1.7][compat]")
+TEST_CASE("32-bit: the fast door through i386's short form of fadvise64; foreign files refuse it", "[1.7][compat]")
 {
-	if (!works()) {
-		WARN("this kernel does not run 32-bit programs");
+	Compat<I386> c;
+	if (c.missing())
 		return;
-	}
 	// A length of 32 bits: maxevents, and so a timeout of 0
 	Instance ep;
 	Fd target = event_fd(1);
 	REQUIRE(ep.add(target, EPOLLIN, 5) == 0);
 	auto fadvise = [&](int fd) {
-		return call32(nr_fadvise64, { std::uint32_t(fd), low(m->events), 0, 8, MYEPOLL_FAST_WAIT });
+		return I386::call(I386::fadvise64, { std::uint32_t(fd), low(c.m->events), 0, 8, MYEPOLL_FAST_WAIT });
 	};
 	CHECK(fadvise(ep.fd()) == (be().native() ? -EINVAL : 1));
 	CHECK(fadvise(target) == -EINVAL);
 	CHECK(fadvise(-1) == -EBADF);
 	if (!be().native())
-		CHECK(event(0) == Event{ EPOLLIN, 5 });
+		CHECK(c.event(0) == Event{ EPOLLIN, 5 });
 }
 
 #endif // __x86_64__
