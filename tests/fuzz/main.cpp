@@ -199,12 +199,23 @@ private:
 			sequences_++;
 			if (twice.fresh)
 				corpus_.push_back(batch[i]);
+			if (twice.native.end || twice.mine.end)
+				tell_unfinished(twice, first + i);
 			if (compare(batch[i], twice.native, twice.mine, &tally_))
 				suspects.push_back({ i, operations_ });
 		});
 		for (const Suspect &s : suspects)
 			if (failures_ < options_.failures)
 				suspect(batch[s.i], first + s.i, s.after);
+	}
+
+	// That both hung is the same, that one did once is not confirmed; but here it is.
+	void tell_unfinished(const Twice &twice, std::uint64_t n) const
+	{
+		static const char *const text[] = { "finished", "hung", "died" };
+		std::printf("epoll %s, myepoll %s: --seed=%llu --sequence=%llu%s\n", text[twice.native.end],
+			    text[twice.mine.end], static_cast<unsigned long long>(options_.seed),
+			    static_cast<unsigned long long>(n), corpus_.empty() ? "" : " (a mutant, perhaps)");
 	}
 
 	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after)
