@@ -431,16 +431,21 @@ void Twin::do_ctl(const Op &op)
 		break;
 	}
 	bool bad = p != &event && p != hostile_.readonly;
-	long r = ctl(native, op.a[ctl_door], fd_of(op.a[ctl_ep]), what, fd_of(op.a[ctl_fd]), p, bad);
-	if (what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign) {
-		// ELOOP in myepoll: take it back
-		if (native_ && r == 0)
-			must(ctl(true, 0, fd_of(op.a[ctl_ep]), EPOLL_CTL_DEL, fd_of(op.a[ctl_fd]),
-				 nullptr, true),
-			     "DEL");
+	int on = fd_of(op.a[ctl_ep]), target = fd_of(op.a[ctl_fd]);
+
+	// ELOOP in myepoll. For epoll's answer an instance of no consequence will do: in
+	// this one the watch would wake who watches it, even if taken out again.
+	bool refused = what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign;
+	int other = -1;
+	if (refused && native_)
+		on = other = must(create(true, 0), "an instance");
+	long r = ctl(native, op.a[ctl_door], on, what, target, p, bad);
+	if (other >= 0)
+		close(other);
+	if (refused) {
 		// The ADD has polled it, so that what is not ready has lost its place there;
 		// where it was refused, this does.
-		pollfd polled{ fd_of(op.a[ctl_fd]), POLLIN, 0 };
+		pollfd polled{ target, POLLIN, 0 };
 		poll(&polled, 1, 0);
 	}
 	answer_for(ep, fd, r);

@@ -49,6 +49,12 @@ $(OUT)/libwrapper-early.so: $(HERE)wrapper/early.c
 	@mkdir -p $(@D)
 	$(CC) -Wall -Wextra -Werror -O1 -g -fPIC -shared -Wl,-soname,$(@F) -o $@ $<
 
+$(addprefix $(W_ASAN)/,$(filter wrapper/%,$(catch_users))): private TEST_CXXFLAGS += -include $(CATCH)
+$(addprefix $(W_ASAN)/,$(filter wrapper/%,$(catch_users))): $(CATCH).gch/asan
+$(CATCH).gch/asan: $(CATCH)
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -x c++-header -o $@ $<
+
 $(W_ASAN)/%.o: $(HERE)%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
