@@ -3,15 +3,15 @@
 # What people type; "make help" lists it. All output goes to build/.
 #
 # KVER says for which kernel the module is built: 6.1 or 6.12 are those that
-# scripts/setup keeps in build/kernels/ for the VM, kasan, lockdep, kcsan and quick
-# those that scripts/debug-kernel builds there; anything else is a release with
-# headers in /lib/modules. Each has a directory of its own, to which the sources are
-# copied, since Kbuild writes its objects beside them.
+# scripts/setup keeps in build/kernels/ for the VM, kasan, lockdep and kcsan those
+# that scripts/debug-kernel builds there; anything else is a release with headers
+# in /lib/modules. Each has a directory of its own, to which the
+# sources are copied, since Kbuild writes its objects beside them.
 
 KVER	?= $(shell uname -r)
 KERNEL	?= 6.12
 VM_KERNELS := 6.1 6.12
-DEBUG_KERNELS := kasan lockdep kcsan quick
+DEBUG_KERNELS := kasan lockdep kcsan
 
 BUILD	:= $(CURDIR)/build
 MDIR	:= $(BUILD)/module/$(KVER)
@@ -30,14 +30,13 @@ module: $(MDIR)/myepoll.ko
 help:
 	@echo 'make demo          set up, build, and show redis on myepoll in a VM'
 	@echo 'make test          set up, build, and run all tests on $(VM_KERNELS)'
-	@echo '                   (DEBUG=quick: some on a debug kernel too; SEED=: fuzz with it)'
 	@echo
 	@echo 'make [module]      the module for KVER= (default: this kernel, $(shell uname -r))'
 	@echo 'make install       ... and put it where modprobe finds it; make uninstall'
 	@echo 'make userspace     the C and C++ libraries, the preload library, examples'
 	@echo 'make tests-build   the test programs'
 	@echo 'make setup         fetch packages and the kernels for the VM'
-	@echo 'make test-debug    run them on kernels made to catch mistakes: $(THOROUGH)'
+	@echo 'make test-debug    run them on kernels made to catch mistakes: $(DEBUG_KERNELS)'
 	@echo '                   (DEBUG=kasan for one)'
 	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
 	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
@@ -113,20 +112,19 @@ demo: setup
 	@scripts/demo
 
 # SEED: fuzz with it too, a while.
-test: built $(if $(DEBUG),debug-built)
-	@tests/run $(SEED:%=--seed %) $(if $(DEBUG),$(patsubst %,--kernel %,$(VM_KERNELS) $(DEBUG)))
+test: built
+	@tests/run $(SEED:%=--seed %)
 
 # The debug kernels are built once, into build/kernels.
-THOROUGH := kasan lockdep kcsan
-debug := $(or $(DEBUG),$(THOROUGH))
+DEBUG ?= $(DEBUG_KERNELS)
 
 debug-built: setup
-	@scripts/debug-kernel $(debug)
+	@scripts/debug-kernel $(DEBUG)
 	@scripts/step build/log/build.log 'building' \
-		$(MAKE) --no-print-directory $(parallel) $(debug:%=module-%) userspace tests-build
+		$(MAKE) --no-print-directory $(parallel) $(DEBUG:%=module-%) userspace tests-build
 
 test-debug: debug-built
-	@tests/run $(debug:%=--kernel %)
+	@tests/run $(DEBUG:%=--kernel %)
 
 TIME	?= 60
 MINUTES	?= 30
@@ -156,7 +154,7 @@ mistakes: debug-built built
 	@tests/ledger/plant
 	@tests/fuzz/plant
 
-coverage: debug := kasan
+coverage: DEBUG := kasan
 coverage: debug-built
 	@tests/coverage/run
 
