@@ -429,6 +429,7 @@ void myep_close_hook_exit(void);
 
 /* quota.c */
 void __init myep_quota_init(void);
+void myep_quota_exit(void);
 struct myep_quota *myep_quota_get(void);
 void myep_quota_put(struct myep_quota *quota);
 bool myep_quota_charge(struct myep_quota *quota);

@@ -93,6 +93,7 @@ static void __exit myep_exit(void)
 {
 	myep_device_exit();
 	myep_instances_drain();
+	myep_quota_exit();
 	myep_close_hook_exit();
 	destroy_workqueue(myep_workqueue);
 	myep_index_exit();

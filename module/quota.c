@@ -34,6 +34,12 @@ struct myep_quota {
 static DEFINE_SPINLOCK(quota_lock);
 static DEFINE_HASHTABLE(quotas, 6);
 
+/*
+ * The user whose last instance went last, still on quotas, or NULL: to create and
+ * close one instance after the other allocates nothing here. quota_lock.
+ */
+static struct myep_quota *idle;
+
 /* Until myep_quota_init(): not given as a parameter. */
 static unsigned long max_user_watches = ULONG_MAX;
 
@@ -105,8 +111,11 @@ struct myep_quota *myep_quota_get(void)
 			quota = fresh;
 			fresh = NULL;
 		}
-		if (quota)
+		if (quota) {
 			quota->refs++;
+			if (quota == idle)
+				idle = NULL;
+		}
 		spin_unlock_irq(&quota_lock);
 
 		if (quota) {
@@ -123,17 +132,26 @@ struct myep_quota *myep_quota_get(void)
 
 void myep_quota_put(struct myep_quota *quota)
 {
+	struct myep_quota *old = NULL;
 	unsigned long flags;
-	bool last;
 
 	spin_lock_irqsave(&quota_lock, flags);
-	last = !--quota->refs;
-	if (last)
-		hash_del(&quota->link);
+	if (!--quota->refs) {
+		old = idle;
+		idle = quota;
+		if (old)
+			hash_del(&old->link);
+	}
 	spin_unlock_irqrestore(&quota_lock, flags);
 
-	if (last)
-		kfree(quota);
+	if (unlikely(old))
+		kfree(old);
+}
+
+/* With the last instance gone. */
+void myep_quota_exit(void)
+{
+	kfree(idle);
 }
 
 /* Count one watch. Return: false if the user has no more. */

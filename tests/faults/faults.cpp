@@ -104,9 +104,13 @@ Fd fifo()
 TEST_CASE_METHOD(Faults, "create", "[faults][create]")
 {
 	int users = module_users(), descriptors = open_descriptors();
-	// Nobody has an instance, so a user's count is made too
+	constexpr uid_t same = -1;
+	uid_t me = getuid(), user = 100'000;
 	int hits = injection.sweep([&](Fault &fault) {
+		// One who never had an instance, so that a user's count is made too
+		must_libc(setresuid(user++, same, same), "setresuid");
 		Fd ep(fault([] { return be().create1(EPOLL_CLOEXEC); }));
+		must_libc(setresuid(me, same, same), "setresuid");
 		INFO("the fault: " << fault.where());
 		bool made = ep >= 0;
 		CHECK(fault.answered(made ? 0 : int(ep)));
