@@ -62,7 +62,8 @@ struct Faults : Tidy {
 			std::string list = fdinfo(ep.fd());
 			int r = fault([&] { return ep.add(fd, events, 9); });
 			INFO("the fault: " << fault.where());
-			CHECK(fault.answered(r));
+			// Of registering a wakeup source's device not everything is needed
+			CHECK((fault.answered(r) || (events & EPOLLWAKEUP && r == 0)));
 			if (r) {
 				CHECK(fdinfo(ep.fd()) == list);
 				CHECK(ep.del(fd) == -ENOENT);
@@ -270,34 +271,29 @@ TEST_CASE_METHOD(Faults, "MOD to EPOLLWAKEUP: without memory it works, and keeps
 	CHECK(hits >= 5);
 }
 
-TEST_CASE_METHOD(Faults, "MOD, DEL and WAIT want no memory; what they copy may fault", "[faults][wait]")
+TEST_CASE_METHOD(Faults, "MOD, DEL and WAIT want no memory, by either door", "[faults][wait]")
 {
 	Instance ep;
 	Fd level = event_fd(1), edge = event_fd(1), once = event_fd(1);
-	int copies = be().door() == Door::ioctl;
 	REQUIRE(ep.add(level, EPOLLIN, 1) == 0);
 	REQUIRE(ep.add(edge, EPOLLIN | EPOLLET, 2) == 0);
 	REQUIRE(ep.add(once, EPOLLIN | EPOLLONESHOT, 3) == 0);
 	CHECK(injection.sweep([&](Fault &fault) {
 		epoll_event events[4];
-		int r = fault([&] { return be().wait(ep.fd(), events, 4, 0); });
-		CHECK(r == (fault.hit() ? -EFAULT : 3)); // nothing was spent
-	}) == copies);
+		CHECK(fault([&] { return be().wait(ep.fd(), events, 4, 0); }) == 3);
+	}) == 0);
 	CHECK(injection.sweep([&](Fault &fault) {
 		epoll_event events[4];
 		std::uint64_t mask = 0;
-		int r = fault([&] { return be().pwait(ep.fd(), events, 4, 10, &mask); });
-		CHECK(r == (fault.hit() ? -EFAULT : 1));
-	}) == 1); // by the ioctl, whichever the door
+		CHECK(fault([&] { return be().pwait(ep.fd(), events, 4, 10, &mask); }) == 1);
+	}) == 0);
 	CHECK(injection.sweep([&](Fault &fault) {
-		int r = fault([&] { return ep.mod(edge, EPOLLIN | EPOLLET, 4); });
-		CHECK(r == (fault.hit() ? -EFAULT : 0));
-		CHECK(data_of(ep.wait()) == (fault.hit() ? Data{ 1 } : Data{ 1, 4 }));
-	}) == copies);
+		CHECK(fault([&] { return ep.mod(edge, EPOLLIN | EPOLLET, 4); }) == 0);
+		CHECK(data_of(ep.wait()) == Data{ 1, 4 });
+	}) == 0);
 	CHECK(injection.sweep([&](Fault &fault) {
-		int r = fault([&] { return ep.del(level); });
-		CHECK(r == (fault.hit() ? -EFAULT : 0));
-	}) == copies);
+		CHECK(fault([&] { return ep.del(level); }) == 0);
+	}) == 0);
 	CHECK(charged(2));
 }
 
@@ -352,7 +348,7 @@ TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches"
 		});
 		uffd_msg message;
 		REQUIRE(read(uffd, &message, sizeof message) == sizeof message);
-		injection.once(be().door() == Door::ioctl ? 2 : 1, [&](Fault &fault) {
+		injection.once(1, [&](Fault &fault) {
 			std::atomic<bool> started{ false };
 			Blocked scan([&] {
 				return fault([&] {
@@ -379,12 +375,25 @@ TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches"
 	CHECK(reached);
 }
 
-TEST_CASE_METHOD(Faults, "the argument of the CTL ioctl", "[faults][add]")
+// Of the size that the module knows, it is copied by single words. Longer ones may come.
+TEST_CASE_METHOD(Faults, "an ioctl's argument of another size", "[faults][add][wait]")
 {
-	const Backend door(Door::ioctl);
-	Instance ep(door);
+	struct Longer {
+		myepoll_ctl ctl;
+		std::uint64_t zero;
+	} longer{ { EPOLL_CTL_ADD, 0, EPOLLIN, 0, 9 }, 0 };
+	constexpr unsigned long number = _IOC(_IOC_WRITE, _IOC_TYPE(MYEPOLL_IOC_CTL), _IOC_NR(MYEPOLL_IOC_CTL),
+					      sizeof longer);
+	Instance ep;
 	Fd target = event_fd(1);
-	CHECK(sweep_add(ep, target, EPOLLIN, 0) >= 2);
+	longer.ctl.fd = target;
+	CHECK(injection.sweep([&](Fault &fault) {
+		int r = fault([&] { return ioctl(ep.fd(), number, &longer) ? -errno : 0; });
+		INFO("the fault: " << fault.where());
+		CHECK(fault.answered(r));
+		CHECK(ep.del(target) == (r ? -ENOENT : 0));
+		CHECK(charged(0));
+	}) >= 2);
 }
 
 TEST_CASE_METHOD(Tidy, "every place of the source that can run out of memory is in the table", "[faults][table]")

@@ -18,7 +18,7 @@ const char levels_file[] = "/proc/sys/kernel/printk";
 const std::regex bad("WARNING: |BUG: |BUG at |Oops|general protection|KASAN|UBSAN|ODEBUG|refcount_t|"
 		     "list_(add|del) corruption|scheduling while atomic|sleeping function|Objects remaining|"
 		     "still has objects|unreferenced object|suspected memory leaks|soft lockup|hard LOCKUP|"
-		     "blocked for more than|suspicious RCU|stall|double free|[Uu]nable to handle");
+		     "blocked for more than|suspicious RCU|rcu_?[a-z]*:? .*stall|double free|[Uu]nable to handle");
 
 } // namespace
 
