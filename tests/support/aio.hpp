@@ -53,10 +53,10 @@ private:
 	iocb iocb_;
 };
 
-// aio -> eventfd -> instance -> aio, in one wake-up: the kernel's epoll
-// deadlocked on it before aio was taught not to.
 constexpr char deadlocks[] = "this kernel's epoll and aio deadlock here; fixed in 6.12.117";
 
+// aio -> eventfd -> instance -> aio, in one wake-up: the kernel's epoll
+// deadlocked on it before aio was taught not to.
 inline bool circle_is_safe()
 {
 	return !be().native() || kernel_has_fix({ 7, 1, 0 }, { 6, 12, 117 });
