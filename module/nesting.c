@@ -164,7 +164,11 @@ static int count_top(struct paths *paths, int length)
 	return ++paths->count[length] > path_limits[length] ? -EINVAL : 0;
 }
 
-/* Count the paths up from @file, which belongs to @owner if that is not NULL. */
+/*
+ * Count the paths up from @file, which belongs to @owner if that is not NULL. A
+ * removal takes its item from the index first and counts the watcher down later, so
+ * one more level may be looked at than there is.
+ */
 static int count_paths(struct file *file, struct myep *owner, int length,
 		       struct paths *paths)
 {
@@ -172,11 +176,10 @@ static int count_paths(struct file *file, struct myep *owner, int length,
 	bool top = true;
 	int err = 0;
 
-	if (length > MYEP_MAX_NESTS)
-		return -EINVAL;
-
 	while (file && myep_index_next_watcher(file, owner, &w)) {
-		if (atomic_read(&w.ep->watchers))
+		if (length > MYEP_MAX_NESTS)
+			err = -EINVAL;
+		else if (atomic_read(&w.ep->watchers))
 			err = count_paths(READ_ONCE(w.ep->file), w.ep,
 					  length + 1, paths);
 		else
@@ -188,7 +191,7 @@ static int count_paths(struct file *file, struct myep *owner, int length,
 		}
 		cond_resched();
 	}
-	/* The watchers that the caller saw have just gone. */
+	/* The watchers that the caller counted have just gone. */
 	if (top && owner)
 		err = count_top(paths, length - 1);
 	return err;

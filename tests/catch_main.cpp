@@ -11,6 +11,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 extern "C" __attribute__((weak)) int take_test_options(int *argc, char **argv);
 
@@ -22,17 +24,38 @@ using ListenerBase = Catch::EventListenerBase;
 using ListenerBase = Catch::TestEventListenerBase;
 #endif
 
-unsigned long skipped, passed, failed;
+unsigned long skipped, passed;
+std::vector<std::string> failed;
 
-// Catch2 2.x knows no skipped cases, so the verdict, in the last line, is ours.
+#if __has_include(<catch2/catch_all.hpp>)
+const std::string &name_of(const Catch::TestCaseStats &stats)
+{
+	return stats.testInfo->name;
+}
+#else
+const std::string &name_of(const Catch::TestCaseStats &stats)
+{
+	return stats.testInfo.name;
+}
+#endif
+
+// Catch2 2.x knows no skipped cases, so the verdict, in the last line, is ours. The
+// names before it are for whoever sees no more of the output than its end.
 struct Verdict : ListenerBase {
 	using ListenerBase::ListenerBase;
+	void testCaseEnded(const Catch::TestCaseStats &stats) override
+	{
+		if (stats.totals.testCases.failed)
+			failed.push_back(name_of(stats));
+	}
 	void testRunEnded(const Catch::TestRunStats &stats) override
 	{
 		passed = stats.totals.testCases.passed - skipped;
-		failed = stats.totals.testCases.failed;
 		std::atexit([] {
-			std::printf("%lu passed, %lu failed, %lu skipped\n", passed, failed, skipped);
+			for (const std::string &name : failed)
+				std::printf("failed: %s\n", name.c_str());
+			std::printf("%lu passed, %zu failed, %lu skipped\n", passed, failed.size(),
+				    skipped);
 		});
 	}
 };

@@ -269,6 +269,31 @@ TEST_CASE_METHOD(Tidy, "nesting both ways at once: no deadlock, and never a cycl
 		CHECK(depth(i, 0) <= 5);
 }
 
+TEST_CASE_METHOD(Tidy, "a chain grows below as it is cut above: never too many paths", "[1.5]")
+{
+	// With its link at the bottom or at the top it is as long as it may be.
+	constexpr int instances = 6;
+	Instance eps[instances];
+	Fd leaf = event_fd();
+	auto up = [&](int i) { return eps[i + 1].add(eps[i].fd(), EPOLLIN, i); };
+	REQUIRE(eps[0].add(leaf, EPOLLIN) == 0);
+	for (int i = 1; i < instances - 2; i++)
+		REQUIRE(up(i) == 0);
+
+	Race race;
+	for (int end : { 0, instances - 2 })
+		race.run(1, [&, end](auto &) {
+			int r = up(end);
+			if (r == 0)
+				r = eps[end + 1].del(eps[end].fd());
+			else if (r == -ELOOP)
+				r = 0;
+			if (r != 0)
+				race.fail("ctl: " + std::to_string(r));
+		});
+	CHECK(race.join() == "");
+}
+
 TEST_CASE_METHOD(Tidy, "nested instances are added to while leaves and instances are closed", "[ledger12][ledger18]")
 {
 	Race race;
