@@ -75,16 +75,35 @@ static int __init close_is_seen(void)
 	return -EOPNOTSUPP;
 }
 
-int __init myep_close_hook_init(void)
+/*
+ * Let the handler see __fput() alone. ftrace_set_filter() takes the -ENOMEM of its
+ * only entry for a number of functions found (as of 6.12), and an empty filter is
+ * one for all functions, on which this handler would run for ever. What ftrace has
+ * for empty is in the other list, once that has been emptied.
+ */
+static int __init set_filter(void)
 {
 	static char func[] __initdata = "__fput";
 	int err;
 
 	err = ftrace_set_filter(&fput_ops, func, sizeof(func) - 1, 1);
+	if (!err)
+		err = ftrace_set_notrace(&fput_ops, NULL, 0, 1);
+	if (!err && rcu_access_pointer(fput_ops.func_hash->filter_hash) ==
+		    rcu_access_pointer(fput_ops.func_hash->notrace_hash))
+		err = -ENOMEM;
+	return err;
+}
+
+int __init myep_close_hook_init(void)
+{
+	int err;
+
+	err = set_filter();
 	if (err) {
 		pr_err("this kernel's __fput() cannot be traced (%d): not loading\n",
 		       err);
-		return err;
+		goto err_filter;
 	}
 
 	err = register_ftrace_function(&fput_ops);

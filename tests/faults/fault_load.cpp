@@ -2,6 +2,7 @@
 // Every allocation of the module's load fails, one at a time: the load fails and
 // leaves nothing, or succeeds. A kernel with fault injection is needed, without the
 // module. --module=FILE says which.
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -28,6 +29,14 @@ int load()
 int unload()
 {
 	return syscall(SYS_delete_module, "myepoll", O_NONBLOCK) ? -errno : 0;
+}
+
+// Only __fput() has the hook. An empty filter, as one gets where there is no memory for
+// its entry, would put it on every function of the kernel.
+bool on_fput_alone()
+{
+	std::string functions = slurp("/sys/kernel/tracing/enabled_functions");
+	return functions.rfind("__fput ", 0) == 0 && std::count(functions.begin(), functions.end(), '\n') == 1;
 }
 
 int works()
@@ -87,6 +96,7 @@ TEST_CASE_METHOD(Tidy, "each allocation of the module's initialisation fails", "
 		int r = fault(load);
 		INFO("the fault: " << fault.where());
 		if (r == 0) {
+			REQUIRE(on_fput_alone());
 			CHECK(works() == 0);
 			CHECK(unload() == 0);
 			recovered += fault.hit();
