@@ -123,8 +123,9 @@ debug-built: setup
 	@scripts/step build/log/build.log 'building' \
 		$(MAKE) --no-print-directory $(parallel) $(DEBUG:%=module-%) userspace tests-build
 
+# SUITE: only those with such a name.
 test-debug: debug-built
-	@tests/run $(DEBUG:%=--kernel %)
+	@tests/run $(DEBUG:%=--kernel %) $(SUITE:%=--suite %)
 
 TIME	?= 60
 MINUTES	?= 30
