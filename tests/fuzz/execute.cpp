@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <sys/ucontext.h>
 #include <sys/wait.h>
@@ -288,7 +289,7 @@ std::uint16_t Twin::place(int fd, std::uint32_t slot, Kind kind, int partner)
 	case Kind::other: {
 		struct stat st;
 		if (fstat(fd_of(slot), &st) == 0)
-			inodes_.push_back({ st.st_ino, desc });
+			inodes_.push_back({ st.st_ino, major(st.st_dev) << 20 | minor(st.st_dev), desc });
 		break;
 	}
 	default:
@@ -562,9 +563,12 @@ void Twin::do_fdinfo(const Op &op)
 		std::string line(text + i, end - i);
 		std::size_t at = line.find(" ino:");
 		if (at != line.npos) {
-			std::uint64_t ino = std::strtoull(line.c_str() + at + 5, nullptr, 16);
-			auto known = std::find_if(inodes_.rbegin(), inodes_.rend(),
-						  [=](const Inode &inode) { return inode.ino == ino; });
+			// A number alone may be that of a pty as well as of /dev/null.
+			unsigned long ino = 0, sdev = 0;
+			std::sscanf(line.c_str() + at, " ino:%lx sdev:%lx", &ino, &sdev);
+			auto known = std::find_if(inodes_.rbegin(), inodes_.rend(), [=](const Inode &inode) {
+				return inode.ino == ino && inode.sdev == sdev;
+			});
 			if (known != inodes_.rend())
 				line.replace(at + 5, line.find(' ', at + 1) - at - 5,
 					     "#" + std::to_string(known->label));

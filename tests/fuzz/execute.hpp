@@ -36,7 +36,7 @@ private:
 		std::uint16_t desc; // names the open file description
 	};
 	struct Inode {
-		std::uint64_t ino;
+		std::uint64_t ino, sdev; // as fdinfo has them
 		std::uint32_t label;
 	};
 	// A thread that blocks in waits, for others to wake. Made when a sequence
