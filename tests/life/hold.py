@@ -95,10 +95,11 @@ def seen(rounds=5):
         assert wait(ep) == wait(other) == []
 
     def child(fd):
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid == 0:
-            while True:  # until killed, with a copy of fd
-                time.sleep(1)
+            while os.getppid() == parent:  # until killed, with a copy of fd
+                time.sleep(0.1)
+            os._exit(0)
         os.close(fd)
         assert watched(ep) == [fd], "a copy is open"
         os.kill(pid, 9)
