@@ -54,8 +54,8 @@ class Svg:
 
 def bars(path, title, names, rows):
     """rows: (label, value...), with one value for each name; a line at 1."""
-    left, right, top, step = 300, 50, 60, 13 * len(names) + 7
-    width, height = 820, top + step * len(rows) + 30
+    left, right, top, step = 360, 50, 60, 13 * len(names) + 7
+    width, height = 880, top + step * len(rows) + 30
     most = max(max(values) for _, *values in rows)
     scale = (width - left - right) / most
     svg = Svg(width, height)
@@ -80,7 +80,7 @@ def decades(low, high):
 
 def curves(path, title, x_name, y_name, lines):
     """lines: {name: [(x, y)]}; both axes logarithmic."""
-    width, height, left, right, top, bottom = 640, 420, 70, 20, 66, 46
+    width, height, left, right, top, bottom = 660, 430, 70, 40, 76, 46
     xs = [x for points in lines.values() for x, _ in points]
     ys = [y for points in lines.values() for _, y in points]
     if not xs:
