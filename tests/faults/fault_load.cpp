@@ -70,26 +70,10 @@ std::string left_behind()
 	return "";
 }
 
-} // namespace
-
-extern "C" int take_test_options(int *argc, char **argv);
-
-extern "C" int take_test_options(int *argc, char **argv)
+// Allocations that others make on the way are not the same in every load, so that a
+// number can stand for another one than in the load before, and one be passed over.
+void fail_each_in_turn()
 {
-	module_file = take_option(argc, argv, "--module");
-	if (!module_file)
-		std::fprintf(stderr, "%s: --module=FILE\n", argv[0]);
-	return module_file ? 0 : 2;
-}
-
-TEST_CASE_METHOD(Tidy, "each allocation of the module's initialisation fails", "[load]")
-{
-	REQUIRE(left_behind() == "");
-	REQUIRE(load() == 0);
-	REQUIRE(works() == 0);
-	REQUIRE(unload() == 0);
-	REQUIRE(left_behind() == "");
-
 	int failed = 0, recovered = 0;
 	Injection injection(function_text("do_one_initcall"));
 	int hits = injection.sweep([&](Fault &fault) {
@@ -111,6 +95,28 @@ TEST_CASE_METHOD(Tidy, "each allocation of the module's initialisation fails", "
 	CHECK(hits == failed + recovered);
 	CHECK(failed >= 15);
 	CHECK(injection.trouble() == "");
+}
+
+} // namespace
+
+extern "C" int take_test_options(int *argc, char **argv);
+
+extern "C" int take_test_options(int *argc, char **argv)
+{
+	module_file = take_option(argc, argv, "--module");
+	if (!module_file)
+		std::fprintf(stderr, "%s: --module=FILE\n", argv[0]);
+	return module_file ? 0 : 2;
+}
+
+TEST_CASE_METHOD(Tidy, "each allocation of the module's initialisation fails", "[load]")
+{
+	REQUIRE(left_behind() == "");
+	REQUIRE(load() == 0);
+	REQUIRE(works() == 0);
+	REQUIRE(unload() == 0);
+	REQUIRE(left_behind() == "");
+	fail_each_in_turn();
 }
 
 // A larger one has a second chance, in pages that need not be contiguous: both fail.
@@ -144,5 +150,7 @@ TEST_CASE_METHOD(Tidy, "no memory for the index", "[load]")
 
 TEST_CASE_METHOD(Tidy, "every place of the table was reached", "[load][table]")
 {
+	for (int again = 0; again < 3 && unreached(true) != ""; again++)
+		fail_each_in_turn();
 	CHECK(unreached(true) == "");
 }
