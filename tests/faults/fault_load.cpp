@@ -70,8 +70,6 @@ std::string left_behind()
 	return "";
 }
 
-// Allocations that others make on the way are not the same in every load, so that a
-// number can stand for another one than in the load before, and one be passed over.
 void fail_each_in_turn()
 {
 	int failed = 0, recovered = 0;
@@ -150,6 +148,8 @@ TEST_CASE_METHOD(Tidy, "no memory for the index", "[load]")
 
 TEST_CASE_METHOD(Tidy, "every place of the table was reached", "[load][table]")
 {
+	// What others allocate on the way is not the same in every load: a number can stand
+	// for another place than in the load before, and one be passed over.
 	for (int again = 0; again < 3 && unreached(true) != ""; again++)
 		fail_each_in_turn();
 	CHECK(unreached(true) == "");
