@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a request costs the servers that people run, on epoll and on myepoll.
+"""What a request costs the servers that people run, and what a call of libc's functions
+costs beside the system call, on epoll and on myepoll.
 
 Debian's redis, memcached and nginx by the preload library, and the echo server by the
 C++ library, which is linked twice.
@@ -38,6 +39,8 @@ END
 
 insmod /myepoll.ko
 export MYEPOLL_STRICT=1
+calls libc
+LD_PRELOAD=/libmyepoll-preload.so calls library
 
 measure() {{ # WAY SERVER PORT REQUEST COMMAND...
 	local way=$1 server=$2 port=$3 request=$4 clients
@@ -87,8 +90,9 @@ measure ioctl 'echo server on the C++ library' 1004 "$echo" env MYEPOLL_DOOR=ioc
 
 
 def measure(kernel, timeout):
-    """{(operation, way): instructions that a request costs the server}"""
+    """{(operation, way): instructions that a request costs the server, or a library adds}"""
     files = {"/bin/load": os.path.join(TESTS, "load"),
+             "/bin/calls": os.path.join(TESTS, "calls"),
              "/bin/echo-on-epoll": os.path.join(TESTS, "echo-on-epoll"),
              "/bin/echo-server": os.path.join(LIBS, "examples", "echo-server"),
              "/libmyepoll-preload.so": os.path.join(LIBS, "libmyepoll-preload.so")}

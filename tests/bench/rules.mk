@@ -36,3 +36,13 @@ $(OBJ)/bench/on_epoll.o: $(HERE)bench/on_epoll.c
 USERSPACE := $(TOP)/build/userspace
 $(OUT)/echo-on-epoll: $(USERSPACE)/examples/echo-server.o $(USERSPACE)/libmyepoll++.a $(OBJ)/bench/on_epoll.o
 	$(CXX) $(LDFLAGS) -o $@ $^
+
+# By the names of libc's functions, which the preload library takes.
+PROGRAMS += calls
+
+calls: $(OUT)/calls
+.PHONY: calls
+
+$(OBJ)/bench/calls.o: TEST_CXXFLAGS += -O2
+$(OUT)/calls: $(OBJ)/bench/calls.o
+	$(CXX) -pthread $(LDFLAGS) -o $@ $^

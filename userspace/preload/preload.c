@@ -207,11 +207,11 @@ static __attribute__((destructor)) void end(void)
 }
 
 /*
- * The six operations, returning -errno. The ones that wait are called with the
- * cancellation type already seen to.
+ * The operations return what the functions do: a result, or -1 and errno. The ones
+ * that wait are called with the cancellation type already seen to.
  */
 
-static long create(int flags)
+static int create(int flags)
 {
 	struct tally *by = &ours;
 	bool absent;
@@ -226,7 +226,7 @@ static long create(int flags)
 	}
 	if (counting() && r >= 0)
 		count(&by->create, 1);
-	return r;
+	return sys_return(r);
 }
 
 static long native_ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -243,25 +243,45 @@ static bool native_answered(int epfd, long r)
 	return r != -EINVAL || door_learn(epfd);
 }
 
-static long ctl(int epfd, int op, int fd, struct epoll_event *event)
+/* What the short way did not finish; the fast door said @r, or was not asked. */
+static __attribute__((noinline)) int
+ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
-	struct tally *by = &theirs;
-	long r;
+	struct tally *by = &ours;
 
-	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN)) {
+	if (door_answered(r))
+		goto out;
+	by = &theirs;
+	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
 		r = native_ctl(epfd, op, fd, event);
 		if (native_answered(epfd, r))
 			goto out;
 	}
 	r = door_ctl(epfd, op, fd, event);
-	if (likely(door_answered(r)) || door_is_instance(epfd))
+	if (door_answered(r) || door_is_instance(epfd))
 		by = &ours;
 	else
 		r = native_ctl(epfd, op, fd, event);
 out:
 	if (counting() && door_answered(r))
 		count(&by->ctl, 1);
-	return r;
+	return sys_return(r);
+}
+
+/*
+ * The short ways, and all of them that most calls see. What may follow the system call
+ * is the last thing done, a jump: so next to nothing has to be saved for it.
+ */
+static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	long r = DOOR_NOT_ASKED;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
+		if (likely(!r && !counting()))
+			return 0;
+	}
+	return ctl_general(epfd, op, fd, event, r);
 }
 
 /*
@@ -269,7 +289,7 @@ out:
  * @nr. The kernel's own is called by the number that the program would have
  * used: a sandbox may know one and not the other.
  */
-static __attribute__((noinline)) long
+static __attribute__((noinline)) int
 wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long timeout,
 	     const sigset_t *mask)
 {
@@ -280,15 +300,15 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 
 	if (nr == __NR_epoll_pwait2) {
 		if (ts && !door_can_read(ts, sizeof(*ts)))
-			return -EFAULT;
+			return sys_return(-EFAULT);
 		r = door_timeout(ts, &ns);
 		if (r)
-			return r;
+			return sys_return(r);
 	} else {
 		ns = door_ns((int)timeout);
 	}
 	if (mask && !door_can_read(mask, KERNEL_SIGSET_SIZE))
-		return -EFAULT;
+		return sys_return(-EFAULT);
 
 	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
 		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
@@ -305,7 +325,7 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 out:
 	if (counting() && door_answered(r))
 		count_wait(by, r);
-	return r;
+	return sys_return(r);
 }
 
 #ifndef __NR_epoll_wait
@@ -313,89 +333,71 @@ out:
 #define NO_EPOLL_WAIT
 #endif
 
-/* The short way, and all of it that most waits see. */
-static inline long wait_ms(int epfd, struct epoll_event *events, int maxevents, int timeout)
+static __attribute__((noinline)) int
+wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {
-	long r;
+	if (!door_answered(r))
+		return wait_general(__NR_epoll_wait, epfd, events, (int)args, args >> 32, NULL);
+	if (counting())
+		count_wait(&ours, r);
+	return sys_return(r);
+}
+
+static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
+{
+	long r = DOOR_NOT_ASKED;
 
 	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
-		r = door_fast(epfd, events, maxevents, timeout, MYEPOLL_FAST_WAIT);
-		if (likely(door_answered(r))) {
-			if (counting())
-				count_wait(&ours, r);
-			return r;
-		}
+		r = door_fast(epfd, events, args, MYEPOLL_FAST_WAIT);
+		if (likely(r >= 0 && !counting()))
+			return (int)r;
 	}
-	return wait_general(__NR_epoll_wait, epfd, events, maxevents, timeout, NULL);
-}
-
-static inline long pwait_ms(int epfd, struct epoll_event *events, int maxevents, int timeout,
-			    const sigset_t *mask)
-{
-	if (!mask)
-		return wait_ms(epfd, events, maxevents, timeout);
-	return wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask);
-}
-
-static inline long pwait2(int epfd, struct epoll_event *events, int maxevents,
-			  const struct timespec *timeout, const sigset_t *mask)
-{
-	return wait_general(__NR_epoll_pwait2, epfd, events, maxevents, (long)timeout, mask);
+	return wait_ms_general(epfd, events, args, r);
 }
 
 /* The functions */
 
 EXPORT int epoll_create1(int flags)
 {
-	return sys_return(create(flags));
+	return create(flags);
 }
 
 EXPORT int epoll_create(int size)
 {
-	return sys_return(size > 0 ? create(0) : -EINVAL);
+	return size > 0 ? create(0) : sys_return(-EINVAL);
 }
 
 EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	return sys_return(ctl(epfd, op, fd, event));
-}
-
-static __attribute__((noinline)) int
-wait_threaded(int epfd, struct epoll_event *events, int maxevents, int timeout)
-{
-	int cancel = cancel_enter(timeout != 0);
-	long r = wait_ms(epfd, events, maxevents, timeout);
-
-	cancel_leave(cancel);
-	return sys_return(r);
+	return ctl(epfd, op, fd, event);
 }
 
 EXPORT int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
 {
-	if (!cancel_alone())
-		return wait_threaded(epfd, events, maxevents, timeout);
-	pthread_testcancel();
-	return sys_return(wait_ms(epfd, events, maxevents, timeout));
+	return cancel_wait(epfd, events, maxevents, timeout);
 }
 
 EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
 		       const sigset_t *mask)
 {
-	int cancel = cancel_enter(timeout != 0);
-	long r = pwait_ms(epfd, events, maxevents, timeout, mask);
+	int cancel, r;
 
+	if (!mask)
+		return cancel_wait(epfd, events, maxevents, timeout);
+	cancel = cancel_enter(timeout != 0);
+	r = wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask);
 	cancel_leave(cancel);
-	return sys_return(r);
+	return r;
 }
 
 EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 			const struct timespec *timeout, const sigset_t *mask)
 {
 	int cancel = cancel_enter(true);
-	long r = pwait2(epfd, events, maxevents, timeout, mask);
+	int r = wait_general(__NR_epoll_pwait2, epfd, events, maxevents, (long)timeout, mask);
 
 	cancel_leave(cancel);
-	return sys_return(r);
+	return r;
 }
 
 /*
@@ -420,43 +422,34 @@ EXPORT long syscall(long nr, ...)
 	switch (nr) {
 #ifdef __NR_epoll_create
 	case __NR_epoll_create:
-		r = (int)a > 0 ? create(0) : -EINVAL;
-		break;
+		return epoll_create((int)a);
 #endif
 	case __NR_epoll_create1:
-		r = create((int)a);
-		break;
+		return create((int)a);
 	case __NR_epoll_ctl:
-		r = ctl((int)a, (int)b, (int)c, (struct epoll_event *)d);
-		break;
+		return ctl((int)a, (int)b, (int)c, (struct epoll_event *)d);
 #ifndef NO_EPOLL_WAIT
 	case __NR_epoll_wait:
-		r = wait_ms((int)a, (struct epoll_event *)b, (int)c, (int)d);
-		break;
+		return wait_ms((int)a, (struct epoll_event *)b,
+			       MYEPOLL_FAST_ARGS((int)c, (int)d));
 #endif
 	case __NR_epoll_pwait:
 	case __NR_epoll_pwait2:
 		/* Refused before it looks at a descriptor; let the kernel say how. */
 		if (e && f != KERNEL_SIGSET_SIZE)
-			r = sys6(nr, a, b, c, d, e, f);
-		else if (nr == __NR_epoll_pwait)
-			r = pwait_ms((int)a, (struct epoll_event *)b, (int)c, (int)d,
-				     (sigset_t *)e);
-		else
-			r = pwait2((int)a, (struct epoll_event *)b, (int)c, (struct timespec *)d,
-				   (sigset_t *)e);
-		break;
-	case __NR_io_uring_setup:
-		if (!(set() & IO_URING)) {
-			r = -ENOSYS;
 			break;
-		}
-		/* fall through */
-	default:
-		r = sys6(nr, a, b, c, d, e, f);
+		if (nr == __NR_epoll_pwait && !e)
+			return wait_ms((int)a, (struct epoll_event *)b,
+				       MYEPOLL_FAST_ARGS((int)c, (int)d));
+		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,
+				    (sigset_t *)e);
+	case __NR_io_uring_setup:
+		if (!(set() & IO_URING))
+			return sys_return(-ENOSYS);
 		break;
 	}
 
+	r = sys6(nr, a, b, c, d, e, f);
 	/* A system call's result may be any long: an address, say. */
 	if (unlikely((unsigned long)r > -4096UL)) {
 		errno = (int)-r;

@@ -18,6 +18,11 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "../../uapi/myepoll.h"
 
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
@@ -47,7 +52,36 @@ static inline int cancel_enter(bool blocks)
 static inline void cancel_leave(int old)
 {
 	if (__builtin_expect(old != CANCEL_UNTOUCHED, 0))
-		pthread_setcanceltype(old, &old);
+		pthread_setcanceltype(old, NULL);
+}
+
+/*
+ * epoll_wait(3) by the library that includes this. @args are maxevents and timeout
+ * as MYEPOLL_FAST_ARGS(), whatever the door: one register to save and not two.
+ */
+static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args);
+
+static __attribute__((noinline)) int
+cancel_wait_threaded(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	int64_t args = MYEPOLL_FAST_ARGS(maxevents, timeout);
+	int cancel = cancel_enter(timeout != 0);
+	int r = wait_ms(epfd, events, args);
+
+	cancel_leave(cancel);
+	return r;
+}
+
+/* ... and as a cancellation point */
+static inline int cancel_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	int64_t args;
+
+	if (!cancel_alone())
+		return cancel_wait_threaded(epfd, events, maxevents, timeout);
+	args = MYEPOLL_FAST_ARGS(maxevents, timeout);
+	pthread_testcancel();
+	return wait_ms(epfd, events, args);
 }
 
 #endif /* MYEPOLL_CANCEL_H */

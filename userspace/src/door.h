@@ -63,13 +63,17 @@ static inline void door_set(int door)
 	atomic_store_explicit(&door_state, door, memory_order_relaxed);
 }
 
-static inline long door_fast(int epfd, const void *p, int lo, int hi, int what)
+/* Stands for the answer of a door that was not asked; no answer of the module's. */
+enum { DOOR_NOT_ASKED = -ENOSYS };
+
+/* @args are MYEPOLL_FAST_ARGS() */
+static inline long door_fast(int epfd, const void *p, int64_t args, int what)
 {
 #if defined(__NR_fadvise64) && __SIZEOF_LONG__ == 8
-	return sys4(__NR_fadvise64, epfd, (long)p, MYEPOLL_FAST_ARGS(lo, hi), what);
+	return sys4(__NR_fadvise64, epfd, (long)p, args, what);
 #else
 	/* Pairs of registers, in an order that every architecture has its own of */
-	(void)epfd, (void)p, (void)lo, (void)hi, (void)what;
+	(void)epfd, (void)p, (void)args, (void)what;
 	return -ENOSYS;
 #endif
 }
@@ -183,7 +187,7 @@ static void door_choose(int epfd, __u64 features)
 	int door = MYEPOLL_DOOR_IOCTL;
 
 	if ((features & MYEPOLL_FEATURE_FAST_DOOR) && !door_by_ioctl() &&
-	    door_fast(epfd, (void *)-1L, -1, EPOLL_CTL_MOD, MYEPOLL_FAST_CTL) == -EFAULT)
+	    door_fast(epfd, (void *)-1L, MYEPOLL_FAST_ARGS(-1, EPOLL_CTL_MOD), MYEPOLL_FAST_CTL) == -EFAULT)
 		door = MYEPOLL_DOOR_FAST;
 	door_set(door);
 }
@@ -311,7 +315,7 @@ static inline long door_ctl(int epfd, int op, int fd, const struct epoll_event *
 	long r;
 
 	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
-		r = door_fast(epfd, event, fd, op, MYEPOLL_FAST_CTL);
+		r = door_fast(epfd, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
 		if (likely(!r) || !door_shut(r))
 			return r;
 	}
@@ -353,7 +357,7 @@ static inline long door_pwait(int epfd, struct epoll_event *events, int maxevent
 	long r;
 
 	if (!mask && door_which() == MYEPOLL_DOOR_FAST && door_in_ms(ns, &ms)) {
-		r = door_fast(epfd, events, maxevents, ms, MYEPOLL_FAST_WAIT);
+		r = door_fast(epfd, events, MYEPOLL_FAST_ARGS(maxevents, ms), MYEPOLL_FAST_WAIT);
 		if (likely(r >= 0) || !door_shut(r))
 			return r;
 	}

@@ -63,11 +63,13 @@ int myepoll_create(int size)
 	return size > 0 ? myepoll_create1(0) : sys_return(-EINVAL);
 }
 
+/* What the short way did not finish; the fast door said @r, or was not asked. */
 static __attribute__((noinline)) int
-ctl_general(int epfd, int op, int fd, struct epoll_event *event)
+ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
-	long r = 0;
-
+	if (door_answered(r))
+		return sys_return(r);
+	r = 0;
 	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
 		r = door_learn(epfd);
 	if (likely(!r))
@@ -78,71 +80,87 @@ ctl_general(int epfd, int op, int fd, struct epoll_event *event)
 }
 
 /*
- * The short way, and all of it that most calls see. A door that did not answer
- * has done nothing: the general way asks again from the beginning.
+ * The short ways, and all of them that most calls see. What may follow the system call
+ * is the last thing done, a jump: so next to nothing has to be saved for it. A door that
+ * did not answer has done nothing: the general way asks again from the beginning.
  */
 int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	long r;
+	long r = DOOR_NOT_ASKED;
 
 	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
-		r = door_fast(epfd, event, fd, op, MYEPOLL_FAST_CTL);
+		r = door_fast(epfd, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
 		if (likely(!r))
 			return 0;
-		if (door_answered(r))
-			return sys_return(r);
 	}
-	return ctl_general(epfd, op, fd, event);
+	return ctl_general(epfd, op, fd, event, r);
 }
 
-static __attribute__((noinline)) long
-pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns, const sigset_t *mask)
+static int pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
+		    const sigset_t *mask)
 {
-	int cancel = cancel_enter(ns != 0);
 	long r = 0;
 
 	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
 		r = door_learn(epfd);
 	if (likely(!r))
 		r = door_pwait(epfd, events, maxevents, ns, mask);
-	cancel_leave(cancel);
 	if (unlikely(!door_answered(r)))
 		r = foreign_wait(r, events, maxevents);
-	return r;
+	return sys_return(r);
+}
+
+static __attribute__((noinline)) int
+wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
+{
+	if (!door_answered(r))
+		return pwait_ns(epfd, events, (int)args, door_ns((int)(args >> 32)), NULL);
+	return sys_return(r);
+}
+
+static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
+{
+	long r = DOOR_NOT_ASKED;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, events, args, MYEPOLL_FAST_WAIT);
+		if (likely(r >= 0))
+			return (int)r;
+	}
+	return wait_ms_general(epfd, events, args, r);
 }
 
 int myepoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
 {
-	long r;
-
-	if (likely(door_which() == MYEPOLL_DOOR_FAST) && cancel_alone()) {
-		pthread_testcancel();
-		r = door_fast(epfd, events, maxevents, timeout, MYEPOLL_FAST_WAIT);
-		if (likely(r >= 0))
-			return (int)r;
-		if (door_answered(r))
-			return sys_return(r);
-	}
-	return sys_return(pwait_ns(epfd, events, maxevents, door_ns(timeout), NULL));
+	return cancel_wait(epfd, events, maxevents, timeout);
 }
 
 int myepoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
 		  const sigset_t *sigmask)
 {
+	int cancel, r;
+
 	if (!sigmask)
-		return myepoll_wait(epfd, events, maxevents, timeout);
-	return sys_return(pwait_ns(epfd, events, maxevents, door_ns(timeout), sigmask));
+		return cancel_wait(epfd, events, maxevents, timeout);
+	cancel = cancel_enter(timeout != 0);
+	r = pwait_ns(epfd, events, maxevents, door_ns(timeout), sigmask);
+	cancel_leave(cancel);
+	return r;
 }
 
 int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 		   const struct timespec *timeout, const sigset_t *sigmask)
 {
 	int64_t ns;
-	long r = door_timeout(timeout, &ns);
+	long bad = door_timeout(timeout, &ns);
+	int cancel, r;
 
-	if (likely(!r))
-		r = pwait_ns(epfd, events, maxevents, ns, sigmask);
-	return sys_return(r);
+	if (unlikely(bad))
+		return sys_return(bad);
+	cancel = cancel_enter(ns != 0);
+	r = pwait_ns(epfd, events, maxevents, ns, sigmask);
+	cancel_leave(cancel);
+	return r;
 }
 
 int myepoll_is_instance(int fd)
