@@ -36,8 +36,9 @@ help:
 	@echo 'make userspace     the C and C++ libraries, the preload library, examples'
 	@echo 'make tests-build   the test programs'
 	@echo 'make setup         fetch packages and the kernels for the VM'
-	@echo 'make test-debug    run them on kernels made to catch mistakes: $(DEBUG_KERNELS)'
-	@echo '                   (DEBUG=kasan for one)'
+	@echo 'make test-debug    run the tests on kernels made to catch mistakes: $(DEBUG_KERNELS)'
+	@echo '                   (DEBUG=kasan for one, SUITE= for the suites of such a name)'
+	@echo 'make test-long     what takes long: other tracers, 200 loads, 1,000,000 watches'
 	@echo 'make test-native   the servers of make test on the kernel'\''s own epoll'
 	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
 	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
@@ -120,6 +121,9 @@ test: built
 test-native: built
 	@tests/run --native
 
+test-long: built
+	@tests/run --long $(SUITE:%=--suite %)
+
 # The debug kernels are built once, into build/kernels.
 DEBUG ?= $(DEBUG_KERNELS)
 
@@ -157,8 +161,7 @@ soak: built
 	@tests/soak/run --minutes $(MINUTES) --kernel $(KERNEL)
 
 mistakes: debug-built built
-	@tests/ledger/plant
-	@tests/fuzz/plant
+	@rc=0; tests/ledger/plant || rc=1; tests/fuzz/plant || rc=1; exit $$rc
 
 coverage: DEBUG := kasan
 coverage: debug-built
@@ -177,5 +180,5 @@ clean:
 	$(RM) -r $(BUILD)/module $(BUILD)/check $(BUILD)/userspace $(BUILD)/tests $(BUILD)/vm $(BUILD)/log
 
 .PHONY: all bench bench-native built check clean coverage debug-built demo fuzz help install mistakes
-.PHONY: module setup soak test test-debug test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
+.PHONY: module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:

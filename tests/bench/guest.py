@@ -40,8 +40,8 @@ reboot -f
 
 def complaints():
     """What scripts/vm takes for a kernel's complaint."""
-    with open(os.path.join(TOP, "scripts", "vm")) as f:
-        return re.compile("".join(re.findall(r"^complaints\+?='(.*)'$", f.read(), re.M)))
+    with open(os.path.join(TOP, "scripts", "complaints")) as f:
+        return re.compile("|".join(line.rstrip("\n") for line in f if not line.startswith("#")))
 
 
 def image(kernel):
