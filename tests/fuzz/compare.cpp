@@ -18,7 +18,6 @@ bool ours(const Op &op, const Record &mine)
 	switch (op.code) {
 	case Code::ctl:
 	case Code::wait:
-		return true;
 	case Code::waiter:
 		return true;
 	case Code::fork:

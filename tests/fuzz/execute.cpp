@@ -782,17 +782,15 @@ void Twin::do_drain(const Op &op)
 
 void Twin::serve(Waiter &waiter)
 {
-	enum { idle, go, end };
-
 	waiter.tid = gettid();
 	for (;;) {
 		std::uint32_t command;
-		while ((command = waiter.command) == idle)
-			syscall(SYS_futex, &waiter.command, FUTEX_WAIT_PRIVATE, idle, nullptr, nullptr,
-				0);
-		if (command == end)
+		while ((command = waiter.command) == Waiter::idle)
+			syscall(SYS_futex, &waiter.command, FUTEX_WAIT_PRIVATE, Waiter::idle, nullptr,
+				nullptr, 0);
+		if (command == Waiter::end)
 			return;
-		waiter.command = idle;
+		waiter.command = Waiter::idle;
 		waiter.r = wait(waiter.native, waiter.door, waiter.ep, is::plain, waiter.seen.events,
 				waiter.max, is::forever, nullptr);
 		waiter.done = true;
@@ -829,7 +827,7 @@ void Twin::do_waiter(const Op &op)
 	waiter->door = op.a[waiter_door];
 	waiter->seen.untouched = 1;
 	waiter->busy = true;
-	command(waiter->command, 1);
+	command(waiter->command, Waiter::go);
 	answer(0);
 }
 
@@ -841,7 +839,7 @@ bool Twin::asleep(const Waiter &waiter) const
 	ssize_t n = ::pread(waiter.stat, text, sizeof text - 1, 0);
 	text[n > 0 ? n : 0] = 0;
 	const char *end = std::strrchr(text, ')');
-	return end && end[1] == ' ' && end[2] == 'S' && waiter.command == 0;
+	return end && end[1] == ' ' && end[2] == 'S' && waiter.command == Waiter::idle;
 }
 
 void Twin::settle_waiters()
@@ -892,7 +890,7 @@ void Twin::end_waiters()
 				syscall(SYS_tgkill, getpid(), waiter->tid.load(), interruption);
 			sched_yield();
 		}
-		command(waiter->command, 2);
+		command(waiter->command, Waiter::end);
 		waiter->thread.join();
 		::close(waiter->stat);
 		waiter.reset();

@@ -43,7 +43,8 @@ private:
 	// first wants one: most run in a process of one thread.
 	struct Waiter {
 		std::thread thread;
-		std::atomic<std::uint32_t> command{ 0 }; // a futex
+		enum Command : std::uint32_t { idle, go, end };
+		std::atomic<std::uint32_t> command{ idle }; // a futex
 		std::atomic<bool> done{ false };
 		std::atomic<pid_t> tid{ 0 };
 		int stat = -1; // /proc/self/task/TID/stat

@@ -40,7 +40,7 @@ using Sequence = std::vector<Op>;
 
 // The arguments by name; the names of the text form, see op.cpp
 namespace arg {
-enum { slot = 0, second = 1, third = 2 };
+enum { slot = 0 };
 enum ctl { ctl_ep, ctl_op, ctl_fd, ctl_events, ctl_data, ctl_ptr, ctl_door };
 enum wait { wait_ep, wait_form, wait_max, wait_timeout, wait_buf, wait_mask, wait_door };
 enum waiter { waiter_n, waiter_ep, waiter_max, waiter_door };

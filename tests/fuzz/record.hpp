@@ -39,8 +39,6 @@ public:
 		used_ = 0;
 	}
 	std::uint32_t used() const { return used_; }
-	void rewind(std::uint32_t to) { used_ = to; }
-	const char *at(std::uint32_t offset) const { return memory_ + offset; }
 
 	void append(Record record, const void *bytes, std::uint32_t length)
 	{

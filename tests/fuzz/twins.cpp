@@ -170,7 +170,14 @@ void Twins::worker(unsigned which)
 	}
 }
 
-void Twins::start(const std::vector<Sequence> &batch)
+void Twins::execute(const std::vector<Sequence> &batch)
+{
+	hand_out(batch);
+	for (unsigned which : { 0u, 1u })
+		wait_for(which);
+}
+
+void Twins::hand_out(const std::vector<Sequence> &batch)
 {
 	std::uint32_t at = 0, n = 0;
 	std::uint32_t size = static_cast<std::uint32_t>(batch.size());
@@ -196,44 +203,47 @@ void Twins::start(const std::vector<Sequence> &batch)
 		s.go++;
 		wake(s.go);
 	}
-	for (unsigned which : { 0u, 1u }) {
-		Side &s = side(which);
-		std::uint32_t last = 0;
-		for (std::time_t since = now(); s.done != s.go;) {
-			timespec tick{ 0, 200'000'000 };
-			std::uint32_t done = s.done;
-			if (done != s.go)
-				sleep_while(s.done, done, &tick);
-			if (s.done == s.go)
-				break;
-			if (s.progress != last) {
-				last = s.progress;
-				since = now();
-			}
-			int status;
-			bool died = waitpid(pid_[which], &status, WNOHANG) == pid_[which];
-			if (died && WIFEXITED(status)) {
-				std::fprintf(stderr, "fuzz: a twin could not go on\n");
-				std::exit(3);
-			}
-			if (!died && now() - since < patience)
-				continue;
+}
 
-			// The rest of the batch is for another process.
-			std::uint32_t stuck = s.progress;
-			if (!died)
-				retire(which);
-			end_[which][stuck] = died ? Outcome::died : Outcome::hung;
-			s.end[stuck] = s.log.used();
-			s.fresh[stuck] = 0;
-			s.from = last = stuck + 1;
-			s.progress = stuck + 1;
-			spawn(which);
+// Until the batch is done; where one sequence is not, start a twin anew for the rest.
+void Twins::wait_for(unsigned which)
+{
+	Side &s = side(which);
+	std::uint32_t last = 0;
+
+	for (std::time_t since = now(); s.done != s.go;) {
+		timespec tick{ 0, 200'000'000 };
+		std::uint32_t done = s.done;
+		if (done != s.go)
+			sleep_while(s.done, done, &tick);
+		if (s.done == s.go)
+			break;
+		if (s.progress != last) {
+			last = s.progress;
 			since = now();
-			if (s.from == shared_->n) {
-				s.done = s.go.load();
-				break;
-			}
+		}
+		int status;
+		bool died = waitpid(pid_[which], &status, WNOHANG) == pid_[which];
+		if (died && WIFEXITED(status)) {
+			std::fprintf(stderr, "fuzz: a twin could not go on\n");
+			std::exit(3);
+		}
+		if (!died && now() - since < patience)
+			continue;
+
+		std::uint32_t stuck = s.progress;
+		if (!died)
+			retire(which);
+		end_[which][stuck] = died ? Outcome::died : Outcome::hung;
+		s.end[stuck] = s.log.used();
+		s.fresh[stuck] = 0;
+		s.from = last = stuck + 1;
+		s.progress = stuck + 1;
+		spawn(which);
+		since = now();
+		if (s.from == shared_->n) {
+			s.done = s.go.load();
+			break;
 		}
 	}
 }
@@ -263,7 +273,7 @@ std::vector<Twice> Twins::repeat(const Sequence &sequence, unsigned times)
 {
 	std::vector<Twice> results(times);
 
-	start(std::vector<Sequence>(times, sequence));
+	execute(std::vector<Sequence>(times, sequence));
 	for (std::uint32_t i = 0; i < times; i++)
 		outcomes(i, results[i]);
 	return results;

@@ -20,7 +20,7 @@ struct Side;
 // Both outcomes of a sequence
 struct Twice {
 	Outcome native, mine;
-	std::uint32_t fresh; // what it reached of the module's code as the first
+	std::uint32_t fresh; // places and steps of the module's code that it was the first to reach
 };
 
 class Twins {
@@ -35,7 +35,7 @@ public:
 	// Calls done(i, Twice) in order. Memory bounds the size of a batch.
 	template <typename Done> void run(const std::vector<Sequence> &batch, Done done)
 	{
-		start(batch);
+		execute(batch);
 		for (std::uint32_t i = 0; i < batch.size(); i++) {
 			Twice twice{};
 			if (!quick(i, twice))
@@ -64,7 +64,9 @@ private:
 	void spawn(unsigned which);
 	void worker(unsigned which);
 	void retire(unsigned which);
-	void start(const std::vector<Sequence> &batch);
+	void execute(const std::vector<Sequence> &batch);
+	void hand_out(const std::vector<Sequence> &batch);
+	void wait_for(unsigned which);
 	bool quick(std::uint32_t i, Twice &twice) const;
 	void outcomes(std::uint32_t i, Twice &twice) const;
 };
