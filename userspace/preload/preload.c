@@ -9,9 +9,9 @@
  * socket, or was made by native code, is what the kernel says it is.
  *
  * Exactness: where the module answers EINVAL, EBADF or EPERM, that may be about
- * a descriptor of its own or not, and one more question tells. Asking the kernel
- * without it would do, were it not for another thread that gives the number of
- * a target, not open a moment ago, a new meaning in between.
+ * a descriptor of its own or not, and one more question tells. To ask the kernel at
+ * once would do, but for a race: a target that was closed when the module answered
+ * may be open when the kernel looks.
  *
  * Before the first instance is made the order is the reverse, the kernel and
  * then, at EINVAL, the module: a program without the device pays nothing.
@@ -236,14 +236,14 @@ static long native_ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 /*
  * No door yet and the kernel said @r: was that its answer, or is @epfd an
- * instance of the module's that came from another process?
+ * instance of the module's that came from another process? Then its door is known.
  */
-static bool native_answered(int epfd, long r)
+static bool native_answered_or_learn(int epfd, long r)
 {
 	return r != -EINVAL || door_learn(epfd);
 }
 
-/* What the short way did not finish; the fast door said @r, or was not asked. */
+/* What the fast path did not finish: the fast door said @r, or was not asked. */
 static __attribute__((noinline)) int
 ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
@@ -254,10 +254,12 @@ ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 	by = &theirs;
 	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
 		r = native_ctl(epfd, op, fd, event);
-		if (native_answered(epfd, r))
+		if (native_answered_or_learn(epfd, r))
 			goto out;
+		r = door_ctl(epfd, op, fd, event);
+	} else if (door_shut(r)) {
+		r = door_ioctl_ctl(epfd, op, fd, event);
 	}
-	r = door_ctl(epfd, op, fd, event);
 	if (door_answered(r) || door_is_instance(epfd))
 		by = &ours;
 	else
@@ -269,7 +271,7 @@ out:
 }
 
 /*
- * The short ways, and all of them that most calls see. What may follow the system call
+ * The fast paths, and all that most calls run. What may follow the system call
  * is the last thing done, a jump: so next to nothing has to be saved for it.
  */
 static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -313,7 +315,7 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
 		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
 			 KERNEL_SIGSET_SIZE);
-		if (native_answered(epfd, r))
+		if (native_answered_or_learn(epfd, r))
 			goto out;
 	}
 	r = door_pwait(epfd, events, maxevents, ns, mask);
@@ -333,6 +335,7 @@ out:
 #define NO_EPOLL_WAIT
 #endif
 
+/* The same for a wait; a door that did not answer has done nothing, and is asked again. */
 static __attribute__((noinline)) int
 wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {

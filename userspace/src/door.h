@@ -72,7 +72,7 @@ static inline long door_fast(int epfd, const void *p, int64_t args, int what)
 #if defined(__NR_fadvise64) && __SIZEOF_LONG__ == 8
 	return sys4(__NR_fadvise64, epfd, (long)p, args, what);
 #else
-	/* Pairs of registers, in an order that every architecture has its own of */
+	/* The arguments would take pairs of registers, whose order differs by architecture */
 	(void)epfd, (void)p, (void)args, (void)what;
 	return -ENOSYS;
 #endif

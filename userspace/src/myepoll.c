@@ -63,26 +63,27 @@ int myepoll_create(int size)
 	return size > 0 ? myepoll_create1(0) : sys_return(-EINVAL);
 }
 
-/* What the short way did not finish; the fast door said @r, or was not asked. */
+/* What the fast path did not finish: the fast door said @r, or was not asked. */
 static __attribute__((noinline)) int
 ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
 	if (door_answered(r))
 		return sys_return(r);
-	r = 0;
-	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
+	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN)) {
 		r = door_learn(epfd);
-	if (likely(!r))
-		r = door_ctl(epfd, op, fd, event);
+		if (!r)
+			r = door_ctl(epfd, op, fd, event);
+	} else if (door_shut(r)) {
+		r = door_ioctl_ctl(epfd, op, fd, event);
+	}
 	if (unlikely(!door_answered(r)) && !door_is_instance(epfd))
 		r = foreign_ctl(epfd, op, fd, event);
 	return sys_return(r);
 }
 
 /*
- * The short ways, and all of them that most calls see. What may follow the system call
- * is the last thing done, a jump: so next to nothing has to be saved for it. A door that
- * did not answer has done nothing: the general way asks again from the beginning.
+ * The fast paths, and all that most calls run. What may follow the system call
+ * is the last thing done, a jump: so next to nothing has to be saved for it.
  */
 int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
@@ -110,6 +111,7 @@ static int pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t
 	return sys_return(r);
 }
 
+/* The same for a wait; a door that did not answer has done nothing, and is asked again. */
 static __attribute__((noinline)) int
 wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {
