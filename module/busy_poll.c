@@ -3,7 +3,7 @@
  * busy_poll.c - poll the network queue before sleeping
  *
  * Set up by an instance's own parameters (EPIOCSPARAMS). Where those are 0
- * nothing is polled: net.core.busy_poll, which also moves epoll, is not exported
+ * nothing is polled: net.core.busy_poll, which epoll also obeys, is not exported
  * to modules. Parameters and the queue's id are read and written without a lock.
  */
 #include <linux/capability.h>
@@ -76,7 +76,7 @@ static bool busy_loop_end(void *arg, unsigned long start)
 }
 
 /**
- * __myep_busy_loop - poll the queue of the last event, in an instance set up so
+ * __myep_busy_loop - poll the queue of the last event, where set up
  * @ep: the instance, nothing of it locked
  *
  * Return: true if something became ready.

@@ -77,10 +77,10 @@ static int __init close_is_seen(void)
 }
 
 /*
- * Let the handler see __fput() alone. ftrace_set_filter() takes the -ENOMEM of its
- * only entry for a number of functions found (as of 6.12), and an empty filter is
- * one for all functions, on which this handler would run for ever. What ftrace has
- * for empty is in the other list, once that has been emptied.
+ * Let the handler see __fput() alone. ftrace_set_filter() (as of 6.12) mistakes the
+ * -ENOMEM of its only entry for a number of functions found, and leaves the filter
+ * empty. That would mean every function, and this handler would recurse for ever. To
+ * empty the notrace list makes it ftrace's one empty hash, to compare with.
  */
 static int __init set_filter(void)
 {
@@ -109,8 +109,8 @@ int __init myep_close_hook_init(void)
 
 	err = register_ftrace_function(&fput_ops);
 	if (err) {
-		pr_err("no handler on __fput() (%d; kernel.ftrace_enabled is %s): not loading\n",
-		       err, err == -EBUSY ? "0" : "not to blame");
+		pr_err("no handler on __fput() (%d%s): not loading\n", err,
+		       err == -EBUSY ? ", kernel.ftrace_enabled is 0" : "");
 		goto err_filter;
 	}
 

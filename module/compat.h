@@ -29,7 +29,7 @@
 #error "myepoll does not support PREEMPT_RT kernels"
 #endif
 
-/* The registers of an ftrace handler are known here for this one. */
+/* How to read an argument from ftrace's registers is known here for x86-64 alone. */
 #ifndef CONFIG_X86_64
 #error "myepoll supports x86-64"
 #endif

@@ -16,11 +16,13 @@
 #include "../uapi/myepoll.h"
 #include "internal.h"
 
+#define MAX_EVENTS	(INT_MAX / (int)sizeof(struct epoll_event))
+
 /* The checks of epoll_wait(2), in the order of Linux 6.15. */
 static __always_inline int check_buffer(struct epoll_event __user *events,
 					int max)
 {
-	if (unlikely(max <= 0 || max > MYEP_MAX_EVENTS))
+	if (unlikely(max <= 0 || max > MAX_EVENTS))
 		return -EINVAL;
 	if (unlikely(!access_ok(events, max * sizeof(*events))))
 		return -EFAULT;
@@ -165,23 +167,21 @@ struct call {
 	long (*handler)(struct file *file, void __user *arg, size_t size);
 };
 
-/* In the order of how often they are used. */
+/* For structures of another size than is known here, and for FEATURES. */
 static const struct call instance_calls[] = {
 	{ MYEPOLL_IOC_WAIT, sizeof(struct myepoll_wait), ioctl_wait },
 	{ MYEPOLL_IOC_CTL, sizeof(struct myepoll_ctl), ioctl_ctl },
 	{ MYEPOLL_IOC_FEATURES, sizeof(u64), ioctl_features },
 };
 
-#define IOC_SIZE_BITS	(_IOC_SIZEMASK << _IOC_SIZESHIFT)
-
 /* Structures grow, so a caller's size may differ from that in @calls. */
-static long enter(const struct call *calls, size_t n, struct file *file,
-		  unsigned int cmd, void __user *arg, long unknown)
+static long ioctl_dispatch(const struct call *calls, size_t n, struct file *file,
+			   unsigned int cmd, void __user *arg, long unknown)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		if ((cmd ^ calls[i].cmd) & ~IOC_SIZE_BITS)
+		if ((cmd ^ calls[i].cmd) & ~IOCSIZE_MASK)
 			continue;
 		if (_IOC_SIZE(cmd) < calls[i].min_size)
 			return -EINVAL;
@@ -195,7 +195,7 @@ static long instance_ioctl(struct file *file, unsigned int cmd,
 {
 	void __user *uarg = (void __user *)arg;
 
-	/* What counts, of the size known here: without the table and its call. */
+	/* The size known here is a constant for the handler, which is inlined. */
 	switch (cmd) {
 	case MYEPOLL_IOC_WAIT:
 		return ioctl_wait(file, uarg, sizeof(struct myepoll_wait));
@@ -207,8 +207,8 @@ static long instance_ioctl(struct file *file, unsigned int cmd,
 	}
 
 	/* EINVAL for the unknown, as epoll answers since 6.9. */
-	return enter(instance_calls, ARRAY_SIZE(instance_calls), file, cmd,
-		     uarg, -EINVAL);
+	return ioctl_dispatch(instance_calls, ARRAY_SIZE(instance_calls), file,
+			      cmd, uarg, -EINVAL);
 }
 
 static __poll_t instance_poll(struct file *file, poll_table *pt)
@@ -296,8 +296,8 @@ static long device_ioctl(struct file *file, unsigned int cmd,
 		return ioctl_create(file, (void __user *)arg,
 				    sizeof(struct myepoll_create));
 
-	return enter(device_calls, ARRAY_SIZE(device_calls), file, cmd,
-		     (void __user *)arg, -ENOTTY);
+	return ioctl_dispatch(device_calls, ARRAY_SIZE(device_calls), file, cmd,
+			      (void __user *)arg, -ENOTTY);
 }
 
 static const struct file_operations device_fops = {

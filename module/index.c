@@ -50,8 +50,8 @@ static bool key_below(const struct file *file, const struct myep *ep, int fd,
 }
 
 static __always_inline
-struct myep_item *find(struct myep_bucket *b, const struct file *file,
-		       const struct myep *ep, int fd)
+struct myep_item *bucket_find(struct myep_bucket *b, const struct file *file,
+			      const struct myep *ep, int fd)
 {
 	struct rb_node *node = b->items.rb_node;
 
@@ -60,7 +60,7 @@ struct myep_item *find(struct myep_bucket *b, const struct file *file,
 	while (node) {
 		struct myep_item *item = rb_entry(node, struct myep_item, node);
 
-		/* Mostly the first: "One user ..." at myep_index_init(). */
+		/* Trees are small (myep_index_init()): mostly the root is it. */
 		if (likely(has_key(item, file, ep, fd)))
 			return item;
 		node = key_below(file, ep, fd, item) ? node->rb_left :
@@ -70,9 +70,9 @@ struct myep_item *find(struct myep_bucket *b, const struct file *file,
 }
 
 /* The item of @file with the least key above (@ep, @fd). */
-static struct myep_item *find_above(struct myep_bucket *b,
-				    const struct file *file,
-				    const struct myep *ep, int fd)
+static struct myep_item *bucket_find_above(struct myep_bucket *b,
+					   const struct file *file,
+					   const struct myep *ep, int fd)
 {
 	struct rb_node *node = b->items.rb_node;
 	struct myep_item *best = NULL;
@@ -140,7 +140,7 @@ struct myep_item *myep_index_find(struct file *file, struct myep *ep, int fd)
 	lockdep_assert_held(&ep->mtx);
 
 	spin_lock(&b->lock);
-	item = find(b, file, ep, fd);
+	item = bucket_find(b, file, ep, fd);
 	spin_unlock(&b->lock);
 	return item;
 }
@@ -159,7 +159,7 @@ struct myep_item *myep_index_take(struct file *file, struct myep *ep, int fd)
 	lockdep_assert_held(&ep->mtx);
 
 	spin_lock(&b->lock);
-	item = find(b, file, ep, fd);
+	item = bucket_find(b, file, ep, fd);
 	if (item)
 		rb_erase(&item->node, &b->items);
 	spin_unlock(&b->lock);
@@ -182,7 +182,7 @@ struct myep_item *myep_index_take_live(struct file *file, struct myep *ep,
 	struct myep_item *item;
 
 	spin_lock(&b->lock);
-	item = find(b, file, ep, fd);
+	item = bucket_find(b, file, ep, fd);
 	if (item && myep_file_tryget(file))
 		rb_erase(&item->node, &b->items);
 	else
@@ -209,7 +209,7 @@ struct myep_item *myep_index_take_any(struct file *file)
 		return NULL;
 
 	spin_lock(&b->lock);
-	item = find_above(b, file, NULL, 0);
+	item = bucket_find_above(b, file, NULL, 0);
 	if (item)
 		rb_erase(&item->node, &b->items);
 	spin_unlock(&b->lock);
@@ -240,7 +240,7 @@ bool myep_index_next_watcher(struct file *file, const struct myep *owner,
 	if (owner && owner->file != file)
 		item = NULL;
 	else
-		item = find_above(b, file, prev, w->fd);
+		item = bucket_find_above(b, file, prev, w->fd);
 	if (item) {
 		refcount_inc(&item->ep->refs);
 		w->ep = item->ep;

@@ -2,8 +2,9 @@
 /*
  * instance.c - one [myepoll] file, from create to its last reference
  *
- * An instance is held by its file and by each of its items, since an item may
- * be removed by the close hook after the file is gone ("Removal" in internal.h).
+ * An instance is held by its file, by each of its items, since an item may be
+ * removed by the close hook after the file is gone ("Removal" in internal.h), by a
+ * walk that stands on it (nesting.c), and by a queued irq_work (pass_on()).
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -76,8 +77,8 @@ void myep_put(struct myep *ep)
  * myep_release - the file of an instance closes
  * @ep: the instance
  *
- * Nobody polls the file any more: who watches it, be it an instance or the
- * kernel's epoll, was removed by its close, and all others hold it.
+ * Nobody polls the file any more: watches of it, in instances and in the kernel's
+ * epoll, went with its close, and any other poller would hold a reference.
  */
 void myep_release(struct myep *ep)
 {

@@ -2,7 +2,7 @@
 /*
  * interest.c - ADD, MOD, DEL, and the life of an item
  *
- * Owns items from allocation to free, and their hooks on wait queues. ctl comes
+ * Owns items from allocation to free, and their entries on wait queues. ctl comes
  * from the doors and runs under ep->mtx; the other two ways to lose an item,
  * close of the instance and close of the watched file, end here too. See
  * "Removal" in internal.h for how the three exclude each other.
@@ -25,7 +25,7 @@ struct hook_table {
 	bool failed;
 };
 
-/* The first hook is part of the item, and in use once a ->poll has named a queue. */
+/* The first entry is part of the item, and in use once a ->poll has named a queue. */
 static bool is_hooked(const struct myep_item *item)
 {
 	return item->first.item;
@@ -37,38 +37,36 @@ static void hook_onto(struct file *file, wait_queue_head_t *head,
 {
 	struct hook_table *table = container_of(pt, struct hook_table, pt);
 	struct myep_item *item = table->item;
-	struct myep_hook *hook = &item->first;
+	struct myep_entry *entry = &item->first;
 
 	if (unlikely(is_hooked(item))) {
-		hook = NULL;
-		if (!table->failed)
-			hook = kmem_cache_alloc(myep_hook_cache, GFP_KERNEL);
-		if (!hook) {
+		entry = kmem_cache_alloc(myep_entry_cache, GFP_KERNEL);
+		if (!entry) {
 			table->failed = true;
 			return;
 		}
-		hook->next = item->first.next;
-		item->first.next = hook;
+		entry->next = item->first.next;
+		item->first.next = entry;
 	}
 
-	hook->item = item;
-	hook->head = head;
-	init_waitqueue_func_entry(&hook->wait, myep_wake);
+	entry->item = item;
+	entry->head = head;
+	init_waitqueue_func_entry(&entry->wait, myep_wake);
 	if (item->events & EPOLLEXCLUSIVE)
-		add_wait_queue_exclusive(head, &hook->wait);
+		add_wait_queue_exclusive(head, &entry->wait);
 	else
-		add_wait_queue(head, &hook->wait);
+		add_wait_queue(head, &entry->wait);
 }
 
-static void unhook_one(struct myep_hook *hook)
+static void unhook_one(struct myep_entry *entry)
 {
 	wait_queue_head_t *head;
 
 	rcu_read_lock();
 	/* Pairs with myep_wake(): NULL, or a head that this lock keeps alive. */
-	head = smp_load_acquire(&hook->head);
+	head = smp_load_acquire(&entry->head);
 	if (head)
-		remove_wait_queue(head, &hook->wait);
+		remove_wait_queue(head, &entry->wait);
 	rcu_read_unlock();
 }
 
@@ -78,15 +76,15 @@ static void unhook_one(struct myep_hook *hook)
  */
 static void unhook(struct myep_item *item)
 {
-	struct myep_hook *hook;
+	struct myep_entry *entry;
 
 	if (is_hooked(item))
 		unhook_one(&item->first);
 
-	while (unlikely(hook = item->first.next)) {
-		item->first.next = hook->next;
-		unhook_one(hook);
-		kmem_cache_free(myep_hook_cache, hook);
+	while (unlikely(entry = item->first.next)) {
+		item->first.next = entry->next;
+		unhook_one(entry);
+		kmem_cache_free(myep_entry_cache, entry);
 	}
 }
 
@@ -168,7 +166,7 @@ static void item_remove(struct myep_item *item)
  * Under ep->mtx, and nest_mutex if @nest. The caller holds @file. Out of line, so
  * that only an ADD pays for a table on the stack.
  */
-static noinline int add(struct myep *ep, struct file *file, int fd,
+static noinline int item_add(struct myep *ep, struct file *file, int fd,
 			__poll_t events, u64 data, bool nest)
 {
 	struct hook_table table = { .failed = false };
@@ -196,7 +194,7 @@ static noinline int add(struct myep *ep, struct file *file, int fd,
 
 	/*
 	 * All that can reject the item comes before the first wakeup can reach
-	 * it, but for memory that runs out among its hooks.
+	 * it, but for memory that runs out among its entries.
 	 */
 	if (unlikely(nest)) {
 		err = myep_nest_check_paths(file);
@@ -253,15 +251,15 @@ again:
 	}
 	mutex_lock(&ep->mtx);
 	/*
-	 * An instance becomes nested under its mtx (myep_nest_begin()), so who
-	 * sees here that it is not can finish before it is.
+	 * An instance becomes nested under its mtx (myep_nest_begin()), so an ADD
+	 * that sees it unwatched here can finish before it is watched.
 	 */
 	if (unlikely(atomic_read(&ep->watchers) && !nest)) {
 		mutex_unlock(&ep->mtx);
 		nest = true;
 		goto again;
 	}
-	err = add(ep, file, fd, events, data, nest);
+	err = item_add(ep, file, fd, events, data, nest);
 	mutex_unlock(&ep->mtx);
 	if (unlikely(nest))
 		myep_nest_end(child);
@@ -329,7 +327,7 @@ static int ctl_del(struct myep *ep, struct file *file, int fd)
 	return item ? 0 : -ENOENT;
 }
 
-/* As in epoll, an exclusive watch cannot be modified, nor nested. */
+/* As in epoll, EPOLLEXCLUSIVE is for ADD alone, and not to watch an instance. */
 static bool exclusive_ok(int op, const struct file *file, __poll_t events)
 {
 	if (op == EPOLL_CTL_MOD)
@@ -403,7 +401,7 @@ out:
 
 /**
  * myep_release_items - remove what an instance still watches
- * @ep: in ->release, so nobody else adds, or removes but for closes of files
+ * @ep: in ->release: nobody adds any more, and only closes of watched files remove
  *
  * The index decides who removes an item and its lock is not taken inside
  * ep->wq.lock, so an item is found in the instance and then, by its key, taken out
@@ -459,7 +457,10 @@ void myep_file_closing(struct file *file)
 
 	while (unlikely(item = myep_index_take_any(file))) {
 		item_remove(item);
-		/* Without Tasks RCU a sleep here would let the trampoline go. */
+		/*
+		 * The trampoline stays: to Tasks RCU this is a preemption and no
+		 * sleep. Without preemption there is no such difference.
+		 */
 		if (IS_ENABLED(CONFIG_PREEMPTION) && preemptible())
 			cond_resched();
 	}
@@ -484,10 +485,10 @@ static void last_put_work(struct work_struct *work)
  * __myep_file_put - myep_file_put() dropped the last reference
  * @file: the file
  *
- * Everybody else has closed the file meanwhile: it is time for its watches to go,
- * before anyone finds the number free and uses it anew. And fput() would have it
- * closed when this thread returns to user space, but it may go to sleep before,
- * for good, with the peer of a socket waiting for its end: a worker closes it now.
+ * Everyone else has closed the file meanwhile. Its watches must go now, before its
+ * number is used anew. fput() would close it when this thread returns to user space,
+ * but it may sleep before that, for good, while the peer of a socket waits for its
+ * end: so a worker closes it.
  */
 void __myep_file_put(struct file *file)
 {
@@ -513,7 +514,8 @@ void __myep_file_put(struct file *file)
  * @ep: the instance; the caller holds its mtx all along
  *
  * The walk keeps its place by an entry of its own in the list, which only it can
- * meet: whoever else reads the list holds ep->mtx, or has no item left to add.
+ * meet: whoever else reads the list holds ep->mtx, or is ->release, which no walk
+ * overlaps.
  */
 void myep_walk_start(struct myep_walk *walk, struct myep *ep)
 {
@@ -531,7 +533,7 @@ void myep_walk_start(struct myep_walk *walk, struct myep *ep)
  * there can be any number of files on their way out, and interrupts are off. The
  * caller holds ep->mtx too, and reads its lists anew.
  */
-static void breathe(struct myep *ep, unsigned int *passed)
+static void walk_cond_resched(struct myep *ep, unsigned int *passed)
 {
 	if (++*passed % 64)
 		return;
@@ -567,7 +569,7 @@ struct myep_item *myep_walk_next(struct myep_walk *walk)
 			walk->item = item;
 			break;
 		}
-		breathe(ep, &passed);
+		walk_cond_resched(ep, &passed);
 	}
 	spin_unlock_irq(&ep->wq.lock);
 	return walk->item;

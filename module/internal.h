@@ -8,16 +8,28 @@
  * An instance, struct myep, stands behind a [myepoll] file. Each ADD makes an
  * item, struct myep_item, for one (open file description, fd number) pair, and
  * hooks it into the wait queues that the watched file names from its ->poll:
- * one struct myep_hook a queue, the first of them inside the item.
+ * one struct myep_entry a queue, the first of them inside the item.
  *
- *   a wake	source's wait queue -> myep_wake() -> ep->ready -> one waiter
+ *   a wake	source's wait queue -> myep_wake() -> ep->ready -> one waiter, and
+ *		the pollers (pass_on())
  *   a harvest	myep_wait() -> myep_harvest() -> item -> pinned file's ->poll ->
  *		the caller's buffer -> (level-triggered) back to the tail
  *   a close	__fput() of a watched file -> myep_file_closing() -> its items
  *		unhooked and gone, before the file's ->release
  *
- * The watched file is never held open. While an item is in the index (below),
+ * The watched file is never held open. While an item is in the index (index.c),
  * its file has not passed the close hook, so its memory is a file still.
+ *
+ * Words:
+ *   waiter	a thread asleep in a wait, on ep->wq
+ *   poller	whoever waits on the instance's own file, on ep->poll_wait: poll(2),
+ *		another instance, the kernel's epoll, io_uring
+ *   watcher	an item of another instance, whose file is this instance's
+ *   scan	polling what is on the ready list: a harvest, which delivers what it
+ *		finds, or the instance's own ->poll, which only looks
+ *   turn	one waiter is woken at a time; after its scan it wakes the next, if
+ *		something is left
+ *   walk	over the items of an instance, or up over the watchers of a file
  *
  *
  * Locks, outer to inner
@@ -31,14 +43,14 @@
  *
  *   quota_lock			(quota.c; nothing nests inside)
  *
- *   nest_mutex: a cycle can only be seen by one who sees the whole topology.
+ *   nest_mutex: a cycle can only be seen with the whole topology in view.
  *     Two ADDs that nest A in B and B in A at once would each find nothing.
  *     Taken for an ADD that nests, or into an instance that is nested.
  *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
  *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep.
  *     Several are held only along a chain parent -> child; there are no cycles,
  *     and the lockdep subclass is the depth.
- *   bucket->lock: who takes an item out of the index owns its removal, so this
+ *   bucket->lock: whoever takes an item out of the index owns its removal, so this
  *     is the lock that decides every race between DEL, close of the file and
  *     close of the instance. The close hook, which must not sleep, needs no
  *     other lock to find an item. Process context only.
@@ -57,15 +69,15 @@
  *   wq.lock, mtx	themselves
  *   wq.head, ready, items	ep->wq.lock
  *   pending		written under ep->wq.lock, read without it
- *   rewake		queued in pass_on(), with a reference for the time
+ *   rewake		queued in pass_on(), which takes a reference for it
  *   poll_wait		its own lock
  *   waking_cpu		poll_wait.lock; read without it for this CPU's own, pass_on()
- *   circle		set in pass_on(), taken by the irq_work
+ *   rewake_uring	set in pass_on(), taken by the irq_work
  *   rewoken		set in pass_on(), read when the last reference is gone
  *   file		set once; cleared by ->release under the lock of its bucket
  *   watchers		atomic; raised under nest_mutex
  *   nest_seq, nest_depth	nest_mutex
- *   refs		refcount: the file, each item, who walks upward
+ *   refs		refcount: the file, each item, each upward walk, a queued rewake
  *   busy_poll		READ_ONCE/WRITE_ONCE
  *   quota		set once
  *
@@ -83,8 +95,8 @@
  * The ready list
  * --------------
  *
- * item->ready_link is linked on ep->ready, or on a list on the stack of who scans
- * and so holds ep->mtx, or on nothing. All links change under ep->wq.lock,
+ * item->ready_link is linked on ep->ready, or on a list on the stack of a scan,
+ * which holds ep->mtx, or on nothing. All links change under ep->wq.lock,
  * whichever list they are on, so an item can leave at any time. A scan holds some
  * items from the head and polls them where they are, without ep->wq.lock, while
  * arrivals are queued behind; then takes off what is done with. Level-triggered
@@ -113,15 +125,15 @@
  *   B. close of the instance		myep_release_items(); nothing held
  *   C. close of the watched file	myep_file_closing(); must not sleep
  *
- * An item's remover is who takes it out of the index, under bucket->lock.
+ * Whoever takes an item out of the index, under bucket->lock, is its remover.
  *   A and C: A holds a reference to the file, so C cannot have started.
  *   B and C: B takes an item out only if it gets a reference to the file, under
  *     the bucket lock; if the last one is gone C is on its way, and the item is
  *     C's. It may come after the instance's ->release, which is why each item
  *     holds a reference to the instance.
  *   A and B: A's caller holds the instance's file.
- * C also comes from who drops the last reference to a file after calling ->poll:
- * myep_file_put(), which leaves the rest of the close to a worker.
+ * C also starts where myep_file_put() drops the last reference to a file after
+ * calling ->poll; it leaves the rest of the close to a worker.
  *
  * The remover then, in this order: unhooks the item from all wait queues, after
  * which no wakeup can reach it; unlinks it from the instance's lists under
@@ -141,7 +153,7 @@
  *
  * A wait queue head that dies before its file (signalfd, binder) is announced
  * by a wakeup with POLLFREE, and its memory stays a wait queue head for a grace
- * period. myep_wake() then unlinks the hook and clears hook->head with release
+ * period. myep_wake() then unlinks the entry and clears entry->head with release
  * order, its last touch; unhook_one() reads it with acquire order under RCU, and
  * either finds NULL, or a head that lives until rcu_read_unlock() and whose lock
  * settles the race.
@@ -172,6 +184,7 @@
 #include <linux/fs.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
 #include <linux/rbtree.h>
@@ -190,8 +203,6 @@ struct wakeup_source;
 /* Bits of an event mask that are not events. */
 #define MYEP_PRIVATE_BITS \
 	(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
-
-#define MYEP_MAX_EVENTS		(INT_MAX / (int)sizeof(struct epoll_event))
 
 /**
  * struct myep_busy_poll - parameters and state of NAPI busy polling
@@ -215,14 +226,14 @@ struct myep_busy_poll {
  * @busy_poll:	NAPI busy polling
  * @items:	all items
  * @mtx:	excludes ctl, harvest, ->poll and fdinfo
- * @poll_wait:	who polls this instance's own file
+ * @poll_wait:	the pollers of @file
  * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
- * @circle:	a wakeup for @rewake came from io_uring, or back to where it started
+ * @rewake_uring: @rewake has to pass EPOLL_URING_WAKE
  * @rewoken:	@rewake was used
  * @nest_depth:	result of the walk @nest_seq
  * @watchers:	items of other instances that watch @file
- * @refs:	references: the file, each item, each walker
+ * @refs:	references: @file, each item, each upward walk, @rewake while queued
  * @nest_seq:	the last nesting walk that came by
  * @file:	the [myepoll] file, NULL once it is closed
  * @quota:	the creator's count of watches
@@ -239,7 +250,7 @@ struct myep {
 	wait_queue_head_t poll_wait;
 	struct irq_work rewake;
 	int waking_cpu;
-	bool circle;
+	bool rewake_uring;
 	bool rewoken;
 	u8 nest_depth;
 	atomic_t watchers;
@@ -251,17 +262,17 @@ struct myep {
 };
 
 /**
- * struct myep_hook - an item's entry on one wait queue
+ * struct myep_entry - an item's entry on one wait queue
  * @wait:	the entry
  * @head:	the queue, NULL after POLLFREE
  * @item:	whose it is
- * @next:	the item's next hook
+ * @next:	the item's next entry
  */
-struct myep_hook {
+struct myep_entry {
 	wait_queue_entry_t wait;
 	wait_queue_head_t *head;
 	struct myep_item *item;
-	struct myep_hook *next;
+	struct myep_entry *next;
 };
 
 /**
@@ -278,8 +289,9 @@ struct myep_hook {
  * @nested:	@file is a [myepoll] file
  * @ep_link:	on @ep->items
  * @node:	in the index
+ * @free_link:	removed, and waiting for myep_ws_defer_free() to be done
  * @ws:		keeps the system awake from event to harvest (EPOLLWAKEUP)
- * @first:	the first hook; the only one for most files
+ * @first:	the first entry; the only one for most files
  */
 struct myep_item {
 	struct list_head ready_link;
@@ -293,9 +305,12 @@ struct myep_item {
 	bool dead;
 	bool nested;
 	struct list_head ep_link;
-	struct rb_node node;
+	union {
+		struct rb_node node;
+		struct llist_node free_link;
+	};
 	struct wakeup_source __rcu *ws;
-	struct myep_hook first;
+	struct myep_entry first;
 };
 
 /**
@@ -314,7 +329,7 @@ struct myep_walk {
 extern struct workqueue_struct *myep_workqueue;
 extern bool myep_fast_door;
 extern struct kmem_cache *myep_item_cache;
-extern struct kmem_cache *myep_hook_cache;
+extern struct kmem_cache *myep_entry_cache;
 
 /* device.c */
 bool myep_is_instance(const struct file *file);
@@ -347,14 +362,14 @@ void myep_walk_end(struct myep_walk *walk);
  * myep_file_put - drop a reference that was taken to poll or to look
  * @file: the file of an item
  *
- * Return: false if it was the last, and no item watches the file any more.
+ * Return: true if it was the last, and no item watches the file any more.
  */
 static inline bool myep_file_put(struct file *file)
 {
 	if (likely(!myep_file_drop(file)))
-		return true;
+		return false;
 	__myep_file_put(file);
-	return false;
+	return true;
 }
 
 /**

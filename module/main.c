@@ -20,7 +20,7 @@ MODULE_PARM_DESC(fast_door, "Serve ctl and wait through fadvise64(2) too (defaul
 struct workqueue_struct *myep_workqueue __ro_after_init;
 
 struct kmem_cache *myep_item_cache __ro_after_init;
-struct kmem_cache *myep_hook_cache __ro_after_init;
+struct kmem_cache *myep_entry_cache __ro_after_init;
 
 static int __init myep_caches_init(void)
 {
@@ -29,8 +29,8 @@ static int __init myep_caches_init(void)
 	if (!myep_item_cache)
 		return -ENOMEM;
 
-	myep_hook_cache = KMEM_CACHE(myep_hook, SLAB_ACCOUNT);
-	if (!myep_hook_cache) {
+	myep_entry_cache = KMEM_CACHE(myep_entry, SLAB_ACCOUNT);
+	if (!myep_entry_cache) {
 		kmem_cache_destroy(myep_item_cache);
 		return -ENOMEM;
 	}
@@ -39,7 +39,7 @@ static int __init myep_caches_init(void)
 
 static void myep_caches_exit(void)
 {
-	kmem_cache_destroy(myep_hook_cache);
+	kmem_cache_destroy(myep_entry_cache);
 	kmem_cache_destroy(myep_item_cache);
 }
 

@@ -18,7 +18,7 @@
 
 static DEFINE_MUTEX(nest_mutex);
 
-/* One number a walk; who has it was here. nest_mutex. */
+/* The number of the walk; an instance with this nest_seq has been visited. nest_mutex. */
 static u64 nest_seq;
 
 /* More than any depth allowed: a cycle, or too deep. Sums of two do not wrap. */
@@ -123,8 +123,8 @@ int myep_nest_begin(struct myep *ep, struct myep *child)
 		return 0;
 
 	/*
-	 * From here on whoever adds to @child waits for nest_mutex. Who found
-	 * it unwatched before holds its mtx, and is waited for by the walk.
+	 * From here on whoever adds to @child waits for nest_mutex. An ADD that
+	 * found it unwatched before holds its mtx, and the walk waits for it.
 	 */
 	atomic_inc(&child->watchers);
 

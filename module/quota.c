@@ -144,8 +144,7 @@ void myep_quota_put(struct myep_quota *quota)
 	}
 	spin_unlock_irqrestore(&quota_lock, flags);
 
-	if (unlikely(old))
-		kfree(old);
+	kfree(old);
 }
 
 /* With the last instance gone. */

@@ -27,13 +27,28 @@ static bool has_waiters(struct myep *ep)
 }
 
 /*
- * Does anyone poll the file? Who joins that queue looks for items afterwards,
- * under ep->wq.lock, and sees what was queued in the caller's section.
+ * Does anyone poll the file? A poller that joins that queue looks for items
+ * afterwards, under ep->wq.lock, and sees what was queued in the caller's section.
  */
 static bool has_pollers(struct myep *ep)
 {
 	lockdep_assert_held(&ep->wq.lock);
 	return waitqueue_active(&ep->poll_wait); /* ordered by ep->wq.lock */
+}
+
+/* Wake the next waiter, if there is one. */
+static __always_inline void wake_waiter_locked(struct myep *ep)
+{
+	if (has_waiters(ep))
+		wake_up_locked(&ep->wq);
+}
+
+/* Put an item that is on no list on the ready list. Under ep->wq.lock. */
+static __always_inline void item_link_ready(struct myep *ep, struct myep_item *item)
+{
+	list_add_tail(&item->ready_link, &ep->ready);
+	WRITE_ONCE(ep->pending, true);
+	myep_ws_stay_awake(item);
 }
 
 /**
@@ -55,12 +70,8 @@ bool myep_queue(struct myep_item *item)
 	if (!list_empty(&item->ready_link))
 		return false;
 
-	list_add_tail(&item->ready_link, &ep->ready);
-	WRITE_ONCE(ep->pending, true);
-	myep_ws_stay_awake(item);
-
-	if (has_waiters(ep))
-		wake_up_locked(&ep->wq);
+	item_link_ready(ep, item);
+	wake_waiter_locked(ep);
 	return has_pollers(ep);
 }
 
@@ -74,7 +85,7 @@ static void walk_pollers(struct myep *ep, __poll_t extra)
 }
 
 /**
- * myep_wake_pollers - wake who polls the instance's own file
+ * myep_wake_pollers - wake the pollers of an instance
  * @ep: the instance; the caller holds no spinlock
  */
 void myep_wake_pollers(struct myep *ep)
@@ -90,13 +101,13 @@ void myep_wake_pollers(struct myep *ep)
  * The same from myep_wake(), with interrupts off and below the lock of a wait
  * queue: that of the source, and then perhaps many more. Wakeups can run in
  * circles, through io_uring or aio (instances alone form none), on one CPU or
- * on two that start at opposite ends. So this must not wait for the lock of
- * poll_wait; who cannot have it leaves the walk to an irq_work. It is needed even
- * if another walk is under way, since the pollers may have looked already.
+ * on two that start at opposite ends. So this must not wait for poll_wait.lock: if
+ * that is taken, the wakeup is left to an irq_work, even though pollers are being
+ * woken already, since those may have looked before this event.
  *
- * If it is this CPU's own walk that this is called from, the circle is closed,
- * and EPOLL_URING_WAKE tells io_uring not to feed it; nor is the flag lost where
- * it came from io_uring.
+ * If they are being woken by this CPU, the wakeup has come full circle, and
+ * EPOLL_URING_WAKE tells io_uring not to feed it further. The flag is also passed
+ * where it came with the wakeup.
  */
 static void pass_on(struct myep *ep, __poll_t extra)
 {
@@ -109,7 +120,7 @@ static void pass_on(struct myep *ep, __poll_t extra)
 	}
 
 	if (extra || READ_ONCE(ep->waking_cpu) == smp_processor_id())
-		WRITE_ONCE(ep->circle, true);
+		WRITE_ONCE(ep->rewake_uring, true);
 	WRITE_ONCE(ep->rewoken, true);
 	refcount_inc(&ep->refs);
 	if (!irq_work_queue(&ep->rewake))
@@ -120,7 +131,7 @@ static void pass_on(struct myep *ep, __poll_t extra)
 void myep_rewake(struct irq_work *work)
 {
 	struct myep *ep = container_of(work, struct myep, rewake);
-	__poll_t extra = xchg(&ep->circle, false) ? EPOLL_URING_WAKE : 0;
+	__poll_t extra = xchg(&ep->rewake_uring, false) ? EPOLL_URING_WAKE : 0;
 
 	spin_lock(&ep->poll_wait.lock);
 	walk_pollers(ep, extra);
@@ -130,7 +141,7 @@ void myep_rewake(struct irq_work *work)
 
 /*
  * Does an exclusive watch take the wakeup for itself, so that the source wakes
- * nobody else? Only if a thread is woken for it, and for what was asked.
+ * nobody else? The caller has a waiter to wake; is @key what was asked for?
  */
 static bool takes_exclusively(__poll_t events, __poll_t key)
 {
@@ -150,7 +161,7 @@ static bool takes_exclusively(__poll_t events, __poll_t key)
 
 /**
  * myep_wake - a watched file's wait queue is woken
- * @wait: the hook's entry
+ * @wait: an item's entry on it
  * @mode: unused
  * @sync: the waker is about to sleep: wake here, on this CPU
  * @key: the events, or 0 where the source does not say
@@ -162,8 +173,8 @@ static bool takes_exclusively(__poll_t events, __poll_t key)
  */
 int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 {
-	struct myep_hook *hook = container_of(wait, struct myep_hook, wait);
-	struct myep_item *item = hook->item;
+	struct myep_entry *entry = container_of(wait, struct myep_entry, wait);
+	struct myep_item *item = entry->item;
 	struct myep *ep = item->ep;
 	__poll_t bits = key_to_poll(key);
 	bool consumed, pollers = false;
@@ -183,11 +194,8 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 	if (bits && !(bits & events))
 		goto out;
 
-	if (list_empty(&item->ready_link)) {
-		list_add_tail(&item->ready_link, &ep->ready);
-		WRITE_ONCE(ep->pending, true);
-		myep_ws_stay_awake(item);
-	}
+	if (list_empty(&item->ready_link))
+		item_link_ready(ep, item);
 	/* For a scan that holds it, and may have polled it before. */
 	item->woken = true;
 
@@ -214,9 +222,9 @@ out:
 		list_del_init(&wait->entry);
 		/*
 		 * Pairs with the acquire in unhook_one(), which then does not
-		 * wait for this function: the last touch of hook and item.
+		 * wait for this function: the last touch of entry and item.
 		 */
-		smp_store_release(&hook->head, NULL);
+		smp_store_release(&entry->head, NULL);
 	}
 	return consumed;
 }
@@ -228,7 +236,7 @@ out:
  * Return: false if the file is closing. The item, which the close hook is going
  * to remove, is off the list then.
  */
-static __always_inline bool hold(struct myep_item *item)
+static __always_inline bool item_hold(struct myep_item *item)
 {
 	lockdep_assert_held(&item->ep->mtx);
 	lockdep_assert_held(&item->ep->wq.lock);
@@ -248,7 +256,7 @@ static __always_inline bool hold(struct myep_item *item)
  *
  * Return: false if it has been removed meanwhile, and is gone now.
  */
-static bool give_back(struct myep_item *item)
+static bool item_give_back(struct myep_item *item)
 {
 	lockdep_assert_held(&item->ep->wq.lock);
 
@@ -263,7 +271,7 @@ static bool give_back(struct myep_item *item)
  * An item given back need not be looked at again: off the list, unless a wakeup
  * has come since it was held. Under ep->wq.lock.
  */
-static __always_inline void retire(struct myep_item *item)
+static __always_inline void item_retire(struct myep_item *item)
 {
 	if (unlikely(item->woken)) {
 		list_move_tail(&item->ready_link, &item->ep->ready);
@@ -274,11 +282,12 @@ static __always_inline void retire(struct myep_item *item)
 }
 
 /*
- * The event of an item given back has been delivered. Under ep->wq.lock.
+ * The event of an item given back has been delivered, so a one-shot watch asks for
+ * nothing more. Under ep->wq.lock.
  *
  * Return: true if it stays on the list, since it is level-triggered.
  */
-static bool delivered(struct myep_item *item)
+static bool item_mark_delivered(struct myep_item *item)
 {
 	if (likely(!(item->events & (EPOLLET | EPOLLONESHOT))))
 		return true;
@@ -305,8 +314,8 @@ static void scan_end(struct myep *ep)
 	bool pending = !list_empty(&ep->ready);
 
 	WRITE_ONCE(ep->pending, pending);
-	if (pending && has_waiters(ep))
-		wake_up_locked(&ep->wq);
+	if (pending)
+		wake_waiter_locked(ep);
 	spin_unlock_irq(&ep->wq.lock);
 }
 
@@ -314,8 +323,8 @@ static void scan_end(struct myep *ep)
 static void pass_turn(struct myep *ep)
 {
 	spin_lock_irq(&ep->wq.lock);
-	if (ep->pending && has_waiters(ep))
-		wake_up_locked(&ep->wq);
+	if (ep->pending)
+		wake_waiter_locked(ep);
 	spin_unlock_irq(&ep->wq.lock);
 }
 
@@ -326,8 +335,8 @@ static __always_inline __poll_t poll_held(struct myep_item *item, poll_table *pt
 	struct file *file = item->file;
 	__poll_t revents = myep_item_poll(item, file, pt, depth);
 
-	/* If that was the last, it is dead by now, but busy, so still there. */
-	return likely(myep_file_put(file)) ? revents : 0;
+	/* If that was the last, the item is dead by now; being busy, it is there yet. */
+	return unlikely(myep_file_put(file)) ? 0 : revents;
 }
 
 /**
@@ -350,9 +359,9 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	poll_wait(file, &ep->poll_wait, pt);
 
 	/*
-	 * Who has hooked itself must not go by the flag: myep_wake() may have
-	 * looked at poll_wait just before, and its store be on the way. The
-	 * lock orders the two.
+	 * A caller that has just joined poll_wait must not trust the flag:
+	 * myep_wake() may have looked at poll_wait just before, and its store be
+	 * on the way. The lock orders the two.
 	 */
 	if (poll_does_not_wait(pt) && !READ_ONCE(ep->pending))
 		return 0;
@@ -363,23 +372,21 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	scan_start(ep);
 	list_splice_init(&ep->ready, &todo);
 	while (!revents && !list_empty(&todo)) {
-		bool held;
-
 		item = list_first_entry(&todo, struct myep_item, ready_link);
-		held = hold(item);
-		spin_unlock_irq(&ep->wq.lock);
-		if (held)
-			revents = poll_held(item, &none, depth + 1);
-		else
+		if (unlikely(!item_hold(item))) {
+			spin_unlock_irq(&ep->wq.lock);
 			cond_resched();
+			spin_lock_irq(&ep->wq.lock);
+			continue;
+		}
+		spin_unlock_irq(&ep->wq.lock);
+		revents = poll_held(item, &none, depth + 1);
 		spin_lock_irq(&ep->wq.lock);
 
-		if (!held)
-			continue;
-		if (!give_back(item))
+		if (!item_give_back(item))
 			revents = 0;
 		else if (!revents)
-			retire(item);
+			item_retire(item);
 	}
 	list_splice(&todo, &ep->ready);
 	scan_end(ep);
@@ -427,7 +434,7 @@ static bool batch_hold(struct batch *b, struct list_head *list, int max)
 		 */
 		if (unlikely(item->nested) && n)
 			break;
-		if (unlikely(!hold(item))) {
+		if (unlikely(!item_hold(item))) {
 			if (++closing == BATCH)
 				break;
 			continue;
@@ -462,7 +469,7 @@ static void batch_poll(struct batch *b)
 static int batch_put(struct batch *b, struct epoll_event __user *events)
 {
 	struct epoll_event __user *event = events;
-	/* No index in there: a check of its bounds would be a call (UBSAN). */
+	/* Not by index: UBSAN's check of its bounds would be a call, not allowed below. */
 	struct myep_item *const *item = b->item;
 	const __poll_t *revents = b->revents;
 	const __poll_t *end = revents + b->n;
@@ -501,15 +508,15 @@ static struct list_head *batch_give_back(struct batch *b)
 	for (i = 0; i < b->stop; i++) {
 		struct myep_item *item = b->item[i];
 
-		if (!give_back(item))
+		if (!item_give_back(item))
 			continue;
-		if (b->revents[i] && delivered(item))
+		if (b->revents[i] && item_mark_delivered(item))
 			staying = &item->ready_link;
 		else
-			retire(item);
+			item_retire(item);
 	}
 	for (; unlikely(i < b->n); i++)
-		give_back(b->item[i]);
+		item_give_back(b->item[i]);
 	return staying;
 }
 
@@ -565,7 +572,9 @@ static int harvest_many(struct myep *ep, struct epoll_event __user *events,
 		list_splice_tail(&again, &ep->ready);
 		list_splice(&todo, &ep->ready);
 	}
-	return done ?: batch.stop < batch.n ? -EFAULT : 0;
+	if (!done && batch.stop < batch.n)
+		return -EFAULT;
+	return done;
 }
 
 static int put_event(struct epoll_event __user *event, __poll_t revents,
@@ -597,7 +606,7 @@ static int harvest_one(struct myep *ep, struct epoll_event __user *event)
 	poll_table pt;
 	int n = 0;
 
-	if (unlikely(!hold(item)))
+	if (unlikely(!item_hold(item)))
 		return 0;
 	spin_unlock_irq(&ep->wq.lock);
 
@@ -607,10 +616,10 @@ static int harvest_one(struct myep *ep, struct epoll_event __user *event)
 		n = put_event(event, revents, item->data) ? -EFAULT : 1;
 
 	spin_lock_irq(&ep->wq.lock);
-	if (unlikely(!give_back(item) || n < 0))
+	if (unlikely(!item_give_back(item) || n < 0))
 		return n;
-	if (!n || !delivered(item))
-		retire(item);
+	if (!n || !item_mark_delivered(item))
+		item_retire(item);
 	else if (!list_is_last(&item->ready_link, &ep->ready))
 		list_move_tail(&item->ready_link, &ep->ready);
 	return n;
@@ -631,7 +640,7 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 {
 	int n = 0;
 
-	/* Busy descriptors shall not keep a killed thread here. */
+	/* Busy descriptors must not keep a killed thread here. */
 	if (unlikely(fatal_signal_pending(current))) {
 		pass_turn(ep);
 		return -EINTR;

@@ -13,7 +13,10 @@
 
 #include "internal.h"
 
-/* As in select(2) and epoll_wait(2): a sleep may end 0.1% late, 100 ms at most. */
+/*
+ * As in select(2) and epoll_wait(2): a sleep may end 0.1% late (0.5% if niced),
+ * 100 ms at most.
+ */
 static u64 timer_slack(s64 timeout)
 {
 	u64 slack = current->timer_slack_ns;
@@ -36,19 +39,19 @@ static int wake_waiter(wait_queue_entry_t *wait, unsigned int mode, int sync,
 {
 	int ret = default_wake_function(wait, mode, sync, key);
 
-	/* Pairs with list_empty_careful() in sleep_on(). */
+	/* Pairs with list_empty_careful() in wait_sleep(). */
 	list_del_init_careful(&wait->entry);
 	return ret;
 }
 
 /*
- * Sleep until woken, a signal, or @deadline (NULL: none), and say in @timed_out
- * if that is over.
+ * Sleep until woken, a signal, or @deadline (NULL: none); set @timed_out if that has
+ * passed.
  *
  * Return: true if there may be something to harvest.
  */
-static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack,
-		     bool *timed_out)
+static bool wait_sleep(struct myep *ep, ktime_t *deadline, u64 slack,
+		       bool *timed_out)
 {
 	wait_queue_entry_t wait;
 	bool woken;
@@ -74,8 +77,8 @@ static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack,
 	__set_current_state(TASK_RUNNING);
 
 	/*
-	 * Off the queue means that a waker has chosen this thread, be it after
-	 * its time was up. Nobody else was woken for that event, so it has to be
+	 * Off the queue means that a waker has chosen this thread, even if its
+	 * time was up by then. Nobody else was woken for that event, so it has to be
 	 * harvested here.
 	 */
 	if (list_empty_careful(&wait.entry))
@@ -88,7 +91,7 @@ static bool sleep_on(struct myep *ep, ktime_t *deadline, u64 slack,
 	return woken || !*timed_out;
 }
 
-/* myep_wait() that may sleep. Out of line: the other needs no stack. */
+/* myep_wait() that may sleep. Out of line: timeout 0 then needs no stack frame. */
 static noinline int wait_until(struct myep *ep,
 			       struct epoll_event __user *events, int max,
 			       s64 timeout)
@@ -119,7 +122,7 @@ static noinline int wait_until(struct myep *ep,
 			continue;
 		if (signal_pending(current))
 			return -EINTR;
-		avail = sleep_on(ep, to, slack, &timed_out);
+		avail = wait_sleep(ep, to, slack, &timed_out);
 	}
 }
 
@@ -160,6 +163,7 @@ int myep_wait_masked(struct myep *ep, struct epoll_event __user *events,
 	sigset_t set;
 	int ret;
 
+	/* What set_user_sigmask() and its counterpart do; they are not exported. */
 	siginitset(&set, mask);
 	sigdelsetmask(&set, sigmask(SIGKILL) | sigmask(SIGSTOP));
 

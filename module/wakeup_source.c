@@ -9,7 +9,6 @@
 #include <linux/capability.h>
 #include <linux/dcache.h>
 #include <linux/device.h>
-#include <linux/llist.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -80,34 +79,24 @@ void __myep_ws_relax(struct myep_item *item)
  * Unregistering sleeps, and an item may be freed by the close hook, which must
  * not. The item is kept until then: it holds the pointer, and the list's link.
  */
-static LLIST_HEAD(graves);
+static LLIST_HEAD(to_free);
 
-static struct llist_node *grave_of(struct myep_item *item)
+static void free_deferred(struct work_struct *work)
 {
-	BUILD_BUG_ON(sizeof(struct llist_node) > sizeof(item->node));
-	return (struct llist_node *)&item->node;
-}
+	struct myep_item *item, *next;
 
-static void bury(struct work_struct *work)
-{
-	struct llist_node *grave = llist_del_all(&graves);
-
-	while (grave) {
-		struct myep_item *item = container_of((struct rb_node *)grave,
-						      struct myep_item, node);
-
-		grave = grave->next;
+	llist_for_each_entry_safe(item, next, llist_del_all(&to_free), free_link) {
 		wakeup_source_unregister(rcu_access_pointer(item->ws));
 		kmem_cache_free(myep_item_cache, item);
 	}
 }
 
-static DECLARE_WORK(bury_work, bury);
+static DECLARE_WORK(free_work, free_deferred);
 
-/* The last of an item that has a wakeup source. Any context that may free. */
+/* Free, later, an item that has a wakeup source. Any context that may free. */
 void myep_ws_defer_free(struct myep_item *item)
 {
 	__myep_ws_relax(item);
-	if (llist_add(grave_of(item), &graves))
-		queue_work(myep_workqueue, &bury_work);
+	if (llist_add(&item->free_link, &to_free))
+		queue_work(myep_workqueue, &free_work);
 }

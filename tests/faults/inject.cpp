@@ -50,7 +50,7 @@ std::vector<Site> &sites()
 		{ "device.c", "anon_inode_getfile", "ioctl_create|device_ioctl", "anon_inode|alloc_file", 1, false },
 		{ "instance.c", "kzalloc", "myep_alloc", "kmalloc|kmem_cache_alloc", 1, false },
 		{ "quota.c", "kzalloc", "myep_quota_get", "kmalloc|kmem_cache_alloc", 1, false },
-		{ "interest.c", "kmem_cache_alloc", "item_alloc|add|ctl_add|myep_ctl", "kmem_cache_alloc", 1, false },
+		{ "interest.c", "kmem_cache_alloc", "item_alloc|item_add|ctl_add|myep_ctl", "kmem_cache_alloc", 1, false },
 		{ "interest.c", "kmem_cache_alloc", "hook_onto", "kmem_cache_alloc", 1, false },
 		{ "interest.c", "kmalloc", "(__)?myep_file_put", "kmalloc|kmem_cache_alloc", 1, false },
 		{ "wakeup_source.c", "wakeup_source_register", "myep_ws_create", "wakeup_source", 1, false },
