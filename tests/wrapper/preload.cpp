@@ -154,6 +154,24 @@ TEST_CASE("preload: a filter on fadvise64", "[preload]")
 		INFO("filter says " << error);
 		check_silent_success(ran);
 	}
+	for (int error : { ENOSYS, EPERM, EINVAL }) {
+		INFO("a later filter says " << error);
+		check_silent_success(strictly({ "sandbox", std::to_string(error) }));
+	}
+}
+
+TEST_CASE("preload: where the device may be opened and not used, the kernel's epoll", "[preload]")
+{
+	const std::string epolls = "anon_inode:[eventpoll]\nanon_inode:[eventpoll]\nanon_inode:[eventpoll]\n";
+
+	for (int nr : { SYS_ioctl, SYS_dup3 }) {
+		const Ran ran = preloaded({ "create" }, {}, [&] { forbid(nr, EPERM); });
+
+		INFO("system call " << nr);
+		CHECK(ran.status == 0);
+		CHECK(ran.out == epolls);
+		CHECK(ran.err == "myepoll: /dev/myepoll: Operation not permitted; using the kernel's epoll\n");
+	}
 }
 
 TEST_CASE("preload: a driver's errors are not the module's", "[preload]")
@@ -246,6 +264,44 @@ TEST_CASE("preload: without the device every call is native", "[preload][nodevic
 		CHECK(ran.err == "myepoll: /dev/myepoll: No such file or directory; using the kernel's epoll\n");
 	}
 	CHECK(preloaded({ "errors" }, {}, [] { hide_device(false); }).out == run(command({ "errors" })).out);
+}
+
+TEST_CASE("preload: without the device, the system calls that the program means", "[preload][nodevice]")
+{
+	const Ran ran = preloaded({ "older_calls" }, {}, [] {
+		hide_device(false);
+		forbid(SYS_epoll_create1, EPERM);
+		forbid(SYS_epoll_wait, EPERM);
+	});
+
+	CHECK(ran.status == 0);
+	CHECK(ran.out == "anon_inode:[eventpoll]\n");
+}
+
+TEST_CASE("preload: a stderr that takes nothing does no harm", "[preload][nodevice]")
+{
+	for (bool full : { false, true }) {
+		const Ran ran = preloaded({ "create" }, {}, [&] {
+			int ends[2];
+			char byte = 0;
+
+			hide_device(false);
+			EXPECT(!pipe(ends));
+			if (full) {
+				fcntl(ends[1], F_SETFL, O_NONBLOCK);
+				while (write(ends[1], &byte, 1) == 1)
+					;
+				fcntl(ends[1], F_SETFL, 0);
+			} else {
+				close(ends[0]);
+			}
+			dup2(ends[1], 2);
+			close(ends[1]);
+		});
+
+		INFO((full ? "full" : "without a reader"));
+		CHECK(ran.status == 0);
+	}
 }
 
 TEST_CASE("preload: nothing is said into a closed stderr or somebody's file", "[preload][nodevice]")

@@ -699,6 +699,31 @@ static int create(const Arguments &)
 	return 0;
 }
 
+// A filter on fadvise64 that comes after the door was chosen
+static int sandbox(const Arguments &arguments)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC));
+
+	check_served(ep, 1);
+	forbid(SYS_fadvise64, std::stoi(arguments.at(0)));
+	check_served(ep, 2);
+	check_served(ep, 3);
+	return 0;
+}
+
+// With a filter on system calls that this does not make
+static int older_calls(const Arguments &)
+{
+	Fd ep(epoll_create(1));
+	epoll_event got;
+
+	EXPECT(ep >= 0);
+	EXPECT(epoll_pwait(ep, &got, 1, 0, nullptr) == 0);
+	EXPECT(syscall(SYS_epoll_pwait, int(ep), &got, 1, 0, nullptr, 8) == 0);
+	puts(link_of(ep).c_str());
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const std::map<std::string, int (*)(const Arguments &)> cases = {
@@ -725,6 +750,8 @@ int main(int argc, char **argv)
 		{ "threads", threads },
 		{ "countable", countable },
 		{ "create", create },
+		{ "sandbox", sandbox },
+		{ "older_calls", older_calls },
 	};
 
 	if (argc < 2 || !cases.count(argv[1])) {

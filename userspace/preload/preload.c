@@ -35,6 +35,7 @@
 #include "../src/door.h"
 #include "../src/cancel.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -102,16 +103,24 @@ static inline int set(void)
 
 /*
  * A line for the user; async-signal-safe. A daemon's fd 2 may have become its
- * database: nothing is written unless it is still the file it was.
+ * database: nothing is written unless it is still the file it was. Nor into a pipe that
+ * is full, where it would block, or that nobody reads, which would raise SIGPIPE.
  */
 static void say(const char *line, size_t len)
 {
+	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+	const struct timespec now = { 0 };
+	int saved = errno;
 	struct stat st;
 
 	if (at_start.known && (!at_start.open || fstat(STDERR_FILENO, &st) ||
 			       st.st_dev != at_start.dev || st.st_ino != at_start.ino))
-		return;
-	sys4(__NR_write, STDERR_FILENO, (long)line, (long)len, 0);
+		goto out;
+	/* Not libc's ppoll(3), which is a cancellation point. */
+	if (sys6(__NR_ppoll, (long)&fd, 1, (long)&now, 0, 0, 0) == 1 && fd.revents == POLLOUT)
+		sys4(__NR_write, STDERR_FILENO, (long)line, (long)len, 0);
+out:
+	errno = saved;
 }
 
 static void complain(long error)
@@ -211,18 +220,19 @@ static __attribute__((destructor)) void end(void)
  * that wait are called with the cancellation type already seen to.
  */
 
-static int create(int flags)
+/* @nr and @arg are the system call that the program would have made. */
+static int create(long nr, int arg)
 {
 	struct tally *by = &ours;
 	bool absent;
 	long r;
 
 	set();
-	r = door_create(flags, &absent);
+	r = door_create(nr == __NR_epoll_create1 ? arg : 0, &absent);
 	if (r < 0 && absent && !(set() & STRICT)) {
 		complain(r);
 		by = &theirs;
-		r = sys4(__NR_epoll_create1, flags, 0, 0, 0);
+		r = sys4(nr, arg, 0, 0, 0);
 	}
 	if (counting() && r >= 0)
 		count(&by->create, 1);
@@ -260,10 +270,13 @@ ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 	} else if (door_shut(r)) {
 		r = door_ioctl_ctl(epfd, op, fd, event);
 	}
-	if (door_answered(r) || door_is_instance(epfd))
+	if (door_answered(r) || door_is_instance(epfd)) {
 		by = &ours;
-	else
+		if (r == -EINVAL)
+			r = door_retried(door_ioctl_ctl(epfd, op, fd, event));
+	} else {
 		r = native_ctl(epfd, op, fd, event);
+	}
 out:
 	if (counting() && door_answered(r))
 		count(&by->ctl, 1);
@@ -319,11 +332,14 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 			goto out;
 	}
 	r = door_pwait(epfd, events, maxevents, ns, mask);
-	if (door_answered(r) || door_is_instance(epfd))
+	if (door_answered(r) || door_is_instance(epfd)) {
 		by = &ours;
-	else
+		if (r == -EINVAL)
+			r = door_retried(door_wait_ns(epfd, events, maxevents, ns, mask));
+	} else {
 		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
 			 KERNEL_SIGSET_SIZE);
+	}
 out:
 	if (counting() && door_answered(r))
 		count_wait(by, r);
@@ -362,12 +378,18 @@ static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
 
 EXPORT int epoll_create1(int flags)
 {
-	return create(flags);
+	return create(__NR_epoll_create1, flags);
 }
 
 EXPORT int epoll_create(int size)
 {
-	return size > 0 ? create(0) : sys_return(-EINVAL);
+	if (size <= 0)
+		return sys_return(-EINVAL);
+#ifdef __NR_epoll_create
+	return create(__NR_epoll_create, size);
+#else
+	return create(__NR_epoll_create1, 0);
+#endif
 }
 
 EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -385,7 +407,7 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int 
 {
 	int cancel, r;
 
-	if (!mask)
+	if (likely(!mask && door_which() == MYEPOLL_DOOR_FAST))
 		return cancel_wait(epfd, events, maxevents, timeout);
 	cancel = cancel_enter(timeout != 0);
 	r = wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask);
@@ -428,7 +450,7 @@ EXPORT long syscall(long nr, ...)
 		return epoll_create((int)a);
 #endif
 	case __NR_epoll_create1:
-		return create((int)a);
+		return create(__NR_epoll_create1, (int)a);
 	case __NR_epoll_ctl:
 		return ctl((int)a, (int)b, (int)c, (struct epoll_event *)d);
 #ifndef NO_EPOLL_WAIT
@@ -441,7 +463,7 @@ EXPORT long syscall(long nr, ...)
 		/* Refused before it looks at a descriptor; let the kernel say how. */
 		if (e && f != KERNEL_SIGSET_SIZE)
 			break;
-		if (nr == __NR_epoll_pwait && !e)
+		if (nr == __NR_epoll_pwait && !e && door_which() == MYEPOLL_DOOR_FAST)
 			return wait_ms((int)a, (struct epoll_event *)b,
 				       MYEPOLL_FAST_ARGS((int)c, (int)d));
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,

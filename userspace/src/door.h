@@ -134,6 +134,12 @@ static inline bool door_shut(long r)
 	return !door_answered(r) && r != -EINVAL && r != -ESPIPE && r != -EBADF;
 }
 
+/* Does somebody in between, a security module or a filter, forbid the call? */
+static inline bool door_forbidden(long r)
+{
+	return r == -EPERM || r == -EACCES || r == -ENOSYS;
+}
+
 /*
  * What door_ioctl() said about a CTL or WAIT, if the module said it. Another
  * driver may answer an ioctl that it does not know with any errno. (But none
@@ -238,7 +244,7 @@ static long door_create(int flags, bool *absent)
 	}
 	fd = door_ioctl((int)dev, MYEPOLL_IOC_CREATE, &arg);
 	if (fd < 0) {
-		*absent = fd == -ENOTTY;
+		*absent = fd == -ENOTTY || door_forbidden(fd);
 		sys4(__NR_close, dev, 0, 0, 0);
 		return fd;
 	}
@@ -247,8 +253,10 @@ static long door_create(int flags, bool *absent)
 		door_choose((int)fd, features);
 	}
 	r = sys4(__NR_dup3, fd, dev, flags & EPOLL_CLOEXEC ? O_CLOEXEC : 0, 0);
-	if (r < 0)
+	if (r < 0) {
+		*absent = door_forbidden(r);
 		sys4(__NR_close, dev, 0, 0, 0);
+	}
 	sys4(__NR_close, fd, 0, 0, 0);
 	return r;
 }
@@ -271,6 +279,19 @@ static inline bool door_can_read(const void *p, size_t size)
 	(void)p, (void)size;
 	return true;
 #endif
+}
+
+/*
+ * EINVAL, and @epfd is an instance: that may be the answer, or the door may have been
+ * shut since it was chosen, by a filter or as the module was loaded anew with
+ * fast_door=0. The other door knows, and is the one to take from now on if it
+ * says something else (@r).
+ */
+static inline long door_retried(long r)
+{
+	if (r != -EINVAL)
+		door_set(MYEPOLL_DOOR_IOCTL);
+	return r;
 }
 
 static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *event)

@@ -76,8 +76,12 @@ ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 	} else if (door_shut(r)) {
 		r = door_ioctl_ctl(epfd, op, fd, event);
 	}
-	if (unlikely(!door_answered(r)) && !door_is_instance(epfd))
-		r = foreign_ctl(epfd, op, fd, event);
+	if (unlikely(!door_answered(r))) {
+		if (!door_is_instance(epfd))
+			r = foreign_ctl(epfd, op, fd, event);
+		else if (r == -EINVAL)
+			r = door_retried(door_ioctl_ctl(epfd, op, fd, event));
+	}
 	return sys_return(r);
 }
 
@@ -106,6 +110,8 @@ static int pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t
 		r = door_learn(epfd);
 	if (likely(!r))
 		r = door_pwait(epfd, events, maxevents, ns, mask);
+	if (unlikely(r == -EINVAL) && door_is_instance(epfd))
+		r = door_retried(door_wait_ns(epfd, events, maxevents, ns, mask));
 	if (unlikely(!door_answered(r)))
 		r = foreign_wait(r, events, maxevents);
 	return sys_return(r);
