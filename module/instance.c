@@ -4,7 +4,8 @@
  *
  * An instance is held by its file, by each of its items, since an item may be
  * removed by the close hook after the file is gone ("Removal" in internal.h), by a
- * walk that stands on it (nesting.c), and by a queued irq_work (pass_on()).
+ * walk that stands on it (nesting.c), by a queued irq_work (pass_on()), and by a worker
+ * that closes a file (interest.c).
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -43,6 +44,7 @@ struct myep *myep_alloc(void)
 	INIT_LIST_HEAD(&ep->ready);
 	INIT_LIST_HEAD(&ep->items);
 	mutex_init(&ep->mtx);
+	init_llist_head(&ep->closing);
 	init_waitqueue_head(&ep->poll_wait);
 	init_irq_work(&ep->rewake, myep_rewake);
 	ep->waking_cpu = -1;
@@ -92,7 +94,8 @@ void myep_release(struct myep *ep)
  *
  * At unload, when no file of ours is open. What is left is held by items whose
  * own files are on their way through __fput(): some thread has dropped the last
- * reference and is to close the file when it returns to user space.
+ * reference and is to close the file when it returns to user space; or by a worker
+ * that is closing one.
  */
 void myep_instances_drain(void)
 {

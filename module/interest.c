@@ -88,19 +88,25 @@ static void unhook(struct myep_item *item)
 	}
 }
 
+/*
+ * Might ->poll take long, for want of something that user space has to do? Not that of
+ * sockets and pipes, nor of what has an anonymous inode, which is of no type. FUSE
+ * asks its daemon, and of a device who knows.
+ */
+static bool poll_may_block(const struct file *file)
+{
+	umode_t mode = file_inode(file)->i_mode;
+
+	return mode & S_IFMT && !S_ISSOCK(mode) && !S_ISFIFO(mode);
+}
+
 static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 				    __poll_t events, u64 data)
 {
-	struct myep_item *item;
+	struct myep_item *item = kmem_cache_alloc(myep_item_cache, GFP_KERNEL);
 
-	if (!myep_quota_charge(ep->quota))
-		return ERR_PTR(-ENOSPC);
-
-	item = kmem_cache_alloc(myep_item_cache, GFP_KERNEL);
-	if (unlikely(!item)) {
-		myep_quota_uncharge(ep->quota);
-		return ERR_PTR(-ENOMEM);
-	}
+	if (unlikely(!item))
+		return NULL;
 
 	INIT_LIST_HEAD(&item->ready_link);
 	item->ep = ep;
@@ -112,6 +118,7 @@ static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 	item->woken = false;
 	item->dead = false;
 	item->nested = myep_is_instance(file);
+	item->alone = item->nested || poll_may_block(file);
 	INIT_LIST_HEAD(&item->ep_link);
 	RCU_INIT_POINTER(item->ws, NULL);
 	item->first.item = NULL;
@@ -175,18 +182,18 @@ static noinline int item_add(struct myep *ep, struct file *file, int fd,
 	__poll_t revents;
 	int err;
 
+	/* That it is there already is the first thing to say. */
 	item = item_alloc(ep, file, fd, events, data);
-	if (IS_ERR(item)) {
-		/* That it is there already is the first thing to say. */
-		if (myep_index_find(file, ep, fd))
-			return -EEXIST;
-		return PTR_ERR(item);
-	}
-
-	if (!myep_index_add(item)) {
+	if (unlikely(!item))
+		return myep_index_find(file, ep, fd) ? -EEXIST : -ENOMEM;
+	if (unlikely(!myep_index_add(item))) {
 		kmem_cache_free(myep_item_cache, item);
-		myep_quota_uncharge(ep->quota);
 		return -EEXIST;
+	}
+	/* Charged last: a failed ADD must not take another's place, be it for a moment. */
+	if (unlikely(!myep_quota_charge(ep->quota))) {
+		kmem_cache_free(myep_item_cache, myep_index_take(file, ep, fd));
+		return -ENOSPC;
 	}
 	refcount_inc(&ep->refs);
 	if (unlikely(item->nested))
@@ -445,7 +452,7 @@ void myep_release_items(struct myep *ep)
 /**
  * myep_file_closing - the last reference to a file is gone
  * @file: any file of the system, in __fput() before its ->release, or on the way
- *        there in myep_file_put()
+ *        there where its last reference was one of ours
  *
  * Must not sleep (close_hook.c). Nothing can be put off, since ->release frees
  * the wait queues, but other threads get their turn between two items, unless
@@ -466,10 +473,48 @@ void myep_file_closing(struct file *file)
 	}
 }
 
-/* struct last_put - the last reference to a file, on its way to a worker */
+/*
+ * Last references
+ *
+ * A scan or a walk may find that everyone else has closed the file meanwhile. Its
+ * watches go at once, before its number is used anew. Then fput() closes it when this
+ * thread returns to user space, as in epoll: whoever has seen the thread's call end
+ * finds the file closed. But a thread that sleeps first, perhaps for good, would keep
+ * the peer of a socket waiting for its end: in its place a worker closes the file.
+ *
+ * A close can take long (SO_LINGER), and workers are shared by all users, so a user
+ * has a few. Beyond these, and without memory, it is fput() after all.
+ */
+
+/**
+ * __myep_file_put - a walk has dropped the last reference
+ * @file: the file; the walk's caller is about to return to user space
+ */
+void __myep_file_put(struct file *file)
+{
+	/* The count is 0, as in __fput(): no scan or walk gets hold of it now. */
+	myep_file_closing(file);
+	myep_file_rearm(file);
+	fput(file);
+}
+
+/**
+ * myep_scan_dropped - a scan has dropped the last reference
+ * @ep: the instance; its mtx is held until myep_close_dropped()
+ * @file: the file
+ */
+void myep_scan_dropped(struct myep *ep, struct file *file)
+{
+	lockdep_assert_held(&ep->mtx);
+	myep_file_closing(file);
+	llist_add(&file->f_llist, &ep->closing);
+}
+
+/* struct last_put - a file that a worker closes */
 struct last_put {
 	struct work_struct work;
 	struct file *file;
+	struct myep *ep;
 };
 
 static void last_put_work(struct work_struct *work)
@@ -478,31 +523,42 @@ static void last_put_work(struct work_struct *work)
 
 	myep_file_rearm(put->file);
 	__fput_sync(put->file);
+	myep_quota_put_worker(put->ep->quota);
+	myep_put(put->ep);
 	kfree(put);
 }
 
-/**
- * __myep_file_put - myep_file_put() dropped the last reference
- * @file: the file
- *
- * Everyone else has closed the file meanwhile. Its watches must go now, before its
- * number is used anew. fput() would close it when this thread returns to user space,
- * but it may sleep before that, for good, while the peer of a socket waits for its
- * end: so a worker closes it.
- */
-void __myep_file_put(struct file *file)
+/* Return: false if there is no worker to be had. */
+static bool close_by_worker(struct myep *ep, struct file *file)
 {
 	struct last_put *put;
 
-	/* The count is 0, as in __fput(): no scan or walk gets hold of it now. */
-	myep_file_closing(file);
-
+	if (!myep_quota_get_worker(ep->quota))
+		return false;
 	put = kmalloc(sizeof(*put), GFP_KERNEL);
-	if (likely(put)) {
-		INIT_WORK(&put->work, last_put_work);
-		put->file = file;
-		queue_work(myep_workqueue, &put->work);
-	} else {
+	if (!put) {
+		myep_quota_put_worker(ep->quota);
+		return false;
+	}
+
+	/* Unloading waits for the instance, and so for the worker. */
+	refcount_inc(&ep->refs);
+	INIT_WORK(&put->work, last_put_work);
+	put->file = file;
+	put->ep = ep;
+	queue_work(myep_workqueue, &put->work);
+	return true;
+}
+
+void __myep_close_dropped(struct myep *ep, bool sleeps)
+{
+	struct llist_node *dropped = llist_del_all(&ep->closing);
+	struct file *file, *next;
+
+	lockdep_assert_held(&ep->mtx);
+	llist_for_each_entry_safe(file, next, dropped, f_llist) {
+		if (sleeps && close_by_worker(ep, file))
+			continue;
 		myep_file_rearm(file);
 		fput(file);
 	}

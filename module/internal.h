@@ -17,7 +17,8 @@
  *   a close	__fput() of a watched file -> myep_file_closing() -> its items
  *		unhooked and gone, before the file's ->release
  *
- * The watched file is never held open. While an item is in the index (index.c),
+ * The watched file is not held open, but for the moment in which it is polled. While
+ * an item is in the index (index.c),
  * its file has not passed the close hook, so its memory is a file still.
  *
  * Words:
@@ -77,12 +78,14 @@
  *   file		set once; cleared by ->release under the lock of its bucket
  *   watchers		atomic; raised under nest_mutex
  *   nest_seq, nest_depth	nest_mutex
- *   refs		refcount: the file, each item, each upward walk, a queued rewake
+ *   refs		refcount: the file, each item, each upward walk, a queued rewake, each
+ *			close by a worker
  *   busy_poll		READ_ONCE/WRITE_ONCE
+ *   closing		ep->mtx
  *   quota		set once
  *
  * struct myep_item
- *   ep, file, fd, nested	set once, before the item enters the index
+ *   ep, file, fd, nested, alone	set once, before the item enters the index
  *   node		bucket->lock
  *   events		written under ep->mtx; read under it, or by myep_wake() under
  *			ep->wq.lock; the barrier in ctl_mod() orders the two
@@ -132,8 +135,8 @@
  *     C's. It may come after the instance's ->release, which is why each item
  *     holds a reference to the instance.
  *   A and B: A's caller holds the instance's file.
- * C also starts where myep_file_put() drops the last reference to a file after
- * calling ->poll; it leaves the rest of the close to a worker.
+ * C also starts where a scan or a walk finds that everyone else has closed the file
+ * meanwhile, and its own reference is the last: "Last references" in interest.c.
  *
  * The remover then, in this order: unhooks the item from all wait queues, after
  * which no wakeup can reach it; unlinks it from the instance's lists under
@@ -226,6 +229,7 @@ struct myep_busy_poll {
  * @busy_poll:	NAPI busy polling
  * @items:	all items
  * @mtx:	excludes ctl, harvest, ->poll and fdinfo
+ * @closing:	files to be closed at the end of a scan
  * @poll_wait:	the pollers of @file
  * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
@@ -233,7 +237,7 @@ struct myep_busy_poll {
  * @rewoken:	@rewake was used
  * @nest_depth:	result of the walk @nest_seq
  * @watchers:	items of other instances that watch @file
- * @refs:	references: @file, each item, each upward walk, @rewake while queued
+ * @refs:	references: see "What guards each field"
  * @nest_seq:	the last nesting walk that came by
  * @file:	the [myepoll] file, NULL once it is closed
  * @quota:	the creator's count of watches
@@ -246,6 +250,7 @@ struct myep {
 	struct myep_busy_poll busy_poll;
 	struct list_head items;
 	struct mutex mtx;	/* outside wq.lock */
+	struct llist_head closing;
 
 	wait_queue_head_t poll_wait;
 	struct irq_work rewake;
@@ -287,6 +292,7 @@ struct myep_entry {
  * @woken:	there was a wakeup since it was held
  * @dead:	removed; a scan that has it frees it
  * @nested:	@file is a [myepoll] file
+ * @alone:	its ->poll might take long: no other file is held meanwhile
  * @ep_link:	on @ep->items
  * @node:	in the index
  * @free_link:	removed, and waiting for myep_ws_defer_free() to be done
@@ -304,6 +310,7 @@ struct myep_item {
 	bool woken;
 	bool dead;
 	bool nested;
+	bool alone;
 	struct list_head ep_link;
 	union {
 		struct rb_node node;
@@ -354,22 +361,31 @@ void myep_release_items(struct myep *ep);
 void myep_file_closing(struct file *file);
 void myep_item_free(struct myep_item *item);
 void __myep_file_put(struct file *file);
+void myep_scan_dropped(struct myep *ep, struct file *file);
+void __myep_close_dropped(struct myep *ep, bool sleeps);
 void myep_walk_start(struct myep_walk *walk, struct myep *ep);
 struct myep_item *myep_walk_next(struct myep_walk *walk);
 void myep_walk_end(struct myep_walk *walk);
 
 /**
- * myep_file_put - drop a reference that was taken to poll or to look
+ * myep_file_put - drop a reference that a walk took
  * @file: the file of an item
- *
- * Return: true if it was the last, and no item watches the file any more.
  */
-static inline bool myep_file_put(struct file *file)
+static inline void myep_file_put(struct file *file)
 {
-	if (likely(!myep_file_drop(file)))
-		return false;
-	__myep_file_put(file);
-	return true;
+	if (unlikely(myep_file_drop(file)))
+		__myep_file_put(file);
+}
+
+/**
+ * myep_close_dropped - close the files that a scan has come to hold alone
+ * @ep: the instance; its mtx is held
+ * @sleeps: the thread may sleep before it returns to user space
+ */
+static inline void myep_close_dropped(struct myep *ep, bool sleeps)
+{
+	if (unlikely(!llist_empty(&ep->closing)))
+		__myep_close_dropped(ep, sleeps);
 }
 
 /**
@@ -401,7 +417,8 @@ void myep_rewake(struct irq_work *work);
 bool myep_queue(struct myep_item *item);
 void myep_wake_pollers(struct myep *ep);
 __poll_t myep_poll(struct file *file, poll_table *pt, int depth);
-int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max);
+int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
+		 bool sleeps);
 
 /**
  * myep_item_poll - ask the file of an item
@@ -449,6 +466,8 @@ struct myep_quota *myep_quota_get(void);
 void myep_quota_put(struct myep_quota *quota);
 bool myep_quota_charge(struct myep_quota *quota);
 void myep_quota_uncharge(struct myep_quota *quota);
+bool myep_quota_get_worker(struct myep_quota *quota);
+void myep_quota_put_worker(struct myep_quota *quota);
 unsigned long myep_quota_default(void);
 
 /* wakeup_source.c */

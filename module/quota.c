@@ -20,16 +20,21 @@
 /**
  * struct myep_quota - one user's watches
  * @watches:	how many there are
+ * @workers:	how many are closing files
  * @uid:	whose
  * @refs:	instances of the user; quota_lock
  * @link:	on quotas; quota_lock
  */
 struct myep_quota {
 	atomic_long_t watches;
+	atomic_t workers;
 	kuid_t uid;
 	unsigned int refs;
 	struct hlist_node link;
 };
+
+/* The queue has some hundreds, for all users. */
+#define MAX_WORKERS	16
 
 static DEFINE_SPINLOCK(quota_lock);
 static DEFINE_HASHTABLE(quotas, 6);
@@ -157,14 +162,30 @@ void myep_quota_exit(void)
 bool myep_quota_charge(struct myep_quota *quota)
 {
 	long max = READ_ONCE(max_user_watches);
+	long n = atomic_long_read(&quota->watches);
 
-	if (likely(atomic_long_inc_return(&quota->watches) <= max))
-		return true;
-	atomic_long_dec(&quota->watches);
-	return false;
+	do {
+		if (unlikely(n >= max))
+			return false;
+	} while (!atomic_long_try_cmpxchg(&quota->watches, &n, n + 1));
+	return true;
 }
 
 void myep_quota_uncharge(struct myep_quota *quota)
 {
 	atomic_long_dec(&quota->watches);
+}
+
+/* A worker to close a file. Return: false if the user keeps enough of them busy. */
+bool myep_quota_get_worker(struct myep_quota *quota)
+{
+	if (likely(atomic_inc_return(&quota->workers) <= MAX_WORKERS))
+		return true;
+	atomic_dec(&quota->workers);
+	return false;
+}
+
+void myep_quota_put_worker(struct myep_quota *quota)
+{
+	atomic_dec(&quota->workers);
 }

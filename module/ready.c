@@ -56,7 +56,7 @@ static __always_inline void item_link_ready(struct myep *ep, struct myep_item *i
  * @item: not necessarily off it; the caller holds ep->wq.lock
  *
  * For ADD and MOD, which have just seen that it is ready: an item that is
- * queued already has done its waking.
+ * queued already has done its waking, but MOD may have given it a wakeup source.
  *
  * Return: true if pollers of the instance have to be woken, with the lock
  * dropped: myep_wake_pollers().
@@ -67,8 +67,10 @@ bool myep_queue(struct myep_item *item)
 
 	lockdep_assert_held(&ep->wq.lock);
 
-	if (!list_empty(&item->ready_link))
+	if (!list_empty(&item->ready_link)) {
+		myep_ws_stay_awake(item);
 		return false;
+	}
 
 	item_link_ready(ep, item);
 	wake_waiter_locked(ep);
@@ -328,15 +330,18 @@ static void pass_turn(struct myep *ep)
 	spin_unlock_irq(&ep->wq.lock);
 }
 
-/* Poll an item that is held, and drop the reference. */
+/* Poll an item that is held, and drop the reference. Under ep->mtx. */
 static __always_inline __poll_t poll_held(struct myep_item *item, poll_table *pt,
 					  int depth)
 {
 	struct file *file = item->file;
 	__poll_t revents = myep_item_poll(item, file, pt, depth);
 
-	/* If that was the last, the item is dead by now; being busy, it is there yet. */
-	return unlikely(myep_file_put(file)) ? 0 : revents;
+	if (likely(!myep_file_drop(file)))
+		return revents;
+	/* It was the last. The item goes, but being busy its memory does not yet. */
+	myep_scan_dropped(item->ep, file);
+	return 0;
 }
 
 /**
@@ -390,6 +395,8 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	}
 	list_splice(&todo, &ep->ready);
 	scan_end(ep);
+	/* Who polls an instance mostly sleeps then: poll(2), another instance's waiter. */
+	myep_close_dropped(ep, true);
 	mutex_unlock(&ep->mtx);
 
 	return revents ? EPOLLIN | EPOLLRDNORM : 0;
@@ -429,11 +436,15 @@ static bool batch_hold(struct batch *b, struct list_head *list, int max)
 						    ready_link);
 
 		/*
-		 * To poll an instance changes the order of its list, so not
-		 * before all that comes first has been delivered.
+		 * What may block is a batch of its own: it would keep the files of
+		 * the others open. And to poll an instance changes the order of its
+		 * list, so not before all that comes first has been delivered.
 		 */
-		if (unlikely(item->nested) && n)
-			break;
+		if (unlikely(item->alone)) {
+			if (n)
+				break;
+			want = 1;
+		}
 		if (unlikely(!item_hold(item))) {
 			if (++closing == BATCH)
 				break;
@@ -630,13 +641,15 @@ static int harvest_one(struct myep *ep, struct epoll_event __user *event)
  * @ep: the instance
  * @events: the caller's buffer, of @max events
  * @max: 1 and more
+ * @sleeps: without events the thread is going to sleep
  *
  * Each item is delivered once at most, in the order of readiness.
  *
  * Return: how many, which may be 0 since readiness can pass; -EFAULT if the
  * buffer faulted at the first; -EINTR if the thread is being killed.
  */
-int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
+int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
+		 bool sleeps)
 {
 	int n = 0;
 
@@ -654,6 +667,7 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max)
 	if (!n && !list_empty(&ep->ready))
 		n = harvest_many(ep, events, max);
 	scan_end(ep);
+	myep_close_dropped(ep, sleeps && !n);
 	mutex_unlock(&ep->mtx);
 	return n;
 }

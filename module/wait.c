@@ -111,7 +111,7 @@ static noinline int wait_until(struct myep *ep,
 
 	for (;;) {
 		if (avail) {
-			n = myep_harvest(ep, events, max);
+			n = myep_harvest(ep, events, max, !timed_out);
 			if (n)
 				return n;
 		}
@@ -143,7 +143,7 @@ int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
 		return wait_until(ep, events, max, timeout);
 	if (!READ_ONCE(ep->pending))
 		return 0;
-	return myep_harvest(ep, events, max);
+	return myep_harvest(ep, events, max, false);
 }
 
 /**

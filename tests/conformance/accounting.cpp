@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 // The quota of watches per user. [sysctl]: these change a setting of the whole
 // system while they run.
+#include <atomic>
 #include <cerrno>
+#include <thread>
 
 #include <unistd.h>
 
@@ -93,6 +95,31 @@ TEST_CASE_METHOD(Tidy, "quota: closing an instance gives back all of its watches
 				      return 2;
 		      }
 		      return ep.add(targets[0], EPOLLIN) ? 3 : 0;
+	      }) == 0);
+}
+
+TEST_CASE_METHOD(Tidy, "quota: an ADD that fails takes no place, not even for a moment",
+		 "[1.2][1.7][accounting][sysctl]")
+{
+	Limit limit;
+	limit.set(2);
+	CHECK(as_nobody([](const Instance &ep) {
+		      Instance other;
+		      Fd mine = event_fd(), there = event_fd();
+		      if (ep.add(mine, EPOLLIN) || other.add(there, EPOLLIN))
+			      return 1;
+		      std::atomic<bool> end{ false };
+		      std::thread failing([&] {
+			      while (!end)
+				      other.add(there, EPOLLIN);
+		      });
+		      int result = 0;
+		      for (auto start = Clock::now(); !result && Clock::now() - start < milliseconds(300);)
+			      if (ep.del(mine) || ep.add(mine, EPOLLIN))
+				      result = 2;
+		      end = true;
+		      failing.join();
+		      return result;
 	      }) == 0);
 }
 

@@ -152,3 +152,19 @@ TEST_CASE_METHOD(Case, "wakeup: the item's source is held from the event until i
 	CHECK(ep.count(0) == 1);
 	CHECK_FALSE(is_active(source)); // an edge is done with when delivered
 }
+
+TEST_CASE_METHOD(Case, "wakeup: MOD gives a source to an item that is ready already", "[1.3][wakeup]")
+{
+	if (!kernel_sleeps())
+		return;
+	Fd target = event_fd(1);
+	// Those of other tests may go a little later than they are removed.
+	REQUIRE(eventually([] { return sources_named("[eventfd]").empty(); }));
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	CHECK(ep.count(0) == 1);
+	REQUIRE(ep.mod(target, wakeup_in, 1) == 0);
+	CHECK(ep.count(0) == 1);
+	auto named = sources_named("[eventfd]");
+	REQUIRE(named.size() == 1);
+	CHECK(std::any_of(named.begin(), named.end(), is_active));
+}

@@ -320,8 +320,8 @@ TEST_CASE_METHOD(Faults, "busy polling's parameters", "[faults][params]")
 	}) == 1);
 }
 
-// The last reference to a watched file is that of a scan, which has a worker close it
-// and needs memory for that. Such a file: an instance, whose ->poll is kept waiting by
+// The last reference to a watched file is that of a scan. As the thread is going to
+// sleep, it has a worker close the file, and needs memory for that. Such a file: an instance, whose ->poll is kept waiting by
 // a harvest that waits for a page, and that is closed meanwhile. The harvest has a
 // reference too, and usually drops it before the scan does: it may take some tries.
 TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches", "[faults][wait][last]")
@@ -354,7 +354,7 @@ TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches"
 				return fault([&] {
 					epoll_event events[8];
 					started = true;
-					return be().wait(outer.fd(), events, 8, 0);
+					return be().wait(outer.fd(), events, 8, 100);
 				});
 			});
 			REQUIRE(eventually([&] { return started.load(); }));

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "catch.hpp"
 #include "ledger.hpp"
@@ -186,13 +187,14 @@ TEST_CASE_METHOD(Case, "ledger 04: waiters that are dying are walked over once, 
 	char byte;
 	REQUIRE(eventually([&] { return read(started.r, &byte, 1) == 1; }, 4 * patience_ms));
 
+	// In ticks of the CPU's counter: not every debug kernel has a clock as fine.
 	auto timed_put = [&] {
-		auto start = Clock::now();
+		auto start = __rdtsc();
 		put(target);
-		return Clock::now() - start;
+		return __rdtsc() - start;
 	};
-	std::vector<Clock::duration> times;
-	Clock::duration first;
+	std::vector<std::uint64_t> times;
+	std::uint64_t first;
 	{
 		Hog hog;
 		kill(child, SIGKILL);
@@ -202,8 +204,7 @@ TEST_CASE_METHOD(Case, "ledger 04: waiters that are dying are walked over once, 
 	}
 	CHECK(status_within(child, patience_ms) == 256 + SIGKILL);
 	std::nth_element(times.begin(), times.begin() + more / 2, times.end());
-	INFO("the first wake-up took " << first.count() << " ns, those after it "
-				       << times[more / 2].count());
+	INFO("the first wake-up took " << first << " ticks, those after it " << times[more / 2]);
 	CHECK(times[more / 2] < first / 5);
 	CHECK(ep.count(0) == 1); // nobody took it
 }

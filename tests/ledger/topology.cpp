@@ -161,12 +161,13 @@ TEST_CASE_METHOD(Tidy, "ledger 21: close of a file with very many watches lets o
 TEST_CASE_METHOD(Tidy, "ledger 23: a ->poll that sleeps holds up neither wake-ups nor other instances",
 		 "[ledger][23]")
 {
-	Fd leaf = event_fd(1), other = event_fd(), closing = event_fd(), elsewhere = event_fd();
+	Fd leaf = event_fd(1), other = event_fd(), elsewhere = event_fd();
+	Pair closing = make_pair(SOCK_STREAM);
 	Instance bottom, ep, apart;
 	REQUIRE(bottom.add(leaf, EPOLLIN, 1) == 0);
 	REQUIRE(ep.add(bottom.fd(), EPOLLIN, 2) == 0);
 	REQUIRE(ep.add(other, EPOLLIN | EPOLLET, 3) == 0);
-	REQUIRE(ep.add(closing, EPOLLIN | EPOLLET, 4) == 0);
+	REQUIRE(ep.add(closing.a, EPOLLOUT, 4) == 0); // ready, and so next in the harvest
 	StuckHarvest stuck(bottom);
 	Blocked harvest(ep, 0);
 	harvest.asleep(); // in bottom's ->poll
@@ -175,9 +176,11 @@ TEST_CASE_METHOD(Tidy, "ledger 23: a ->poll that sleeps holds up neither wake-up
 		int n = apart.add(elsewhere, EPOLLIN, 5) + apart.mod(elsewhere, EPOLLIN | EPOLLET, 6);
 		n += apart.count(0) + apart.del(elsewhere);
 		put(other);
-		if (!be().native()) // where the close waits for the harvest
-			closing.reset();
-		return n;
+		if (be().native()) // where the close waits for the harvest
+			return n;
+		closing.a.reset();
+		char byte;
+		return recv(closing.b, &byte, 1, MSG_DONTWAIT) == 0 ? n : -1; // closed, and not held
 	});
 	CHECK(busy.done_within(patience_ms / 3));
 	CHECK_FALSE(harvest.done());

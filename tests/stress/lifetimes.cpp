@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <set>
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "catch.hpp"
@@ -325,6 +329,74 @@ TEST_CASE_METHOD(Tidy, "nested instances are added to while leaves and instances
 	for (auto &instance : shared)
 		for (const Watch &watch : watches(instance->fd()))
 			CHECK(watch.data == 2); // every leaf is closed
+}
+
+// A wait holds a file for the moment in which it asks it. Who closes the file just then
+// has not closed it; the wait does.
+TEST_CASE_METHOD(Case, "a file closed beside a wait is closed when both calls have returned", "[1.6]")
+{
+	sockaddr_in address{};
+	socklen_t size = sizeof address;
+	address.sin_family = AF_INET;
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	Fd ready[8];
+	for (Fd &fd : ready) {
+		fd = event_fd(1);
+		REQUIRE(ep.add(fd, EPOLLIN, 0) == 0);
+	}
+	std::atomic<long> returned{ 0 };
+	Race race;
+	race.run(1, [&](auto &) {
+		ep.count(0);
+		returned++;
+	});
+	race.run(1, [&](auto &) {
+		// Ready at once, as it can be written to, and its port is its own.
+		Fd udp(must_libc(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket"));
+		if (bind(udp, reinterpret_cast<sockaddr *>(&address), sizeof address)) {
+			race.fail("bind: " + std::string(std::strerror(errno)));
+			return;
+		}
+		getsockname(udp, reinterpret_cast<sockaddr *>(&address), &size);
+		ep.add(udp, EPOLLOUT, 1);
+		long before = returned;
+		while (returned < before + 2 && !race.over())
+			sched_yield();
+		udp.reset();
+		before = returned;
+		while (returned < before + 1 && !race.over())
+			sched_yield();
+	});
+	CHECK(race.join() == "");
+}
+
+TEST_CASE_METHOD(Case, "a file closed beside a wait that then sleeps is closed all the same", "[1.6]")
+{
+	if (skip_unless(!be().native(), "epoll closes it when the wait ends"))
+		return;
+	std::atomic<bool> end{ false };
+	Fd wake = event_fd();
+	REQUIRE(ep.add(wake, EPOLLIN, 0) == 0);
+	std::thread waiter([&] {
+		while (!end)
+			ep.count(-1);
+	});
+	Race race;
+	race.run(1, [&](auto &random) {
+		Pair pair = make_pair(SOCK_STREAM);
+		ep.add(pair.a, EPOLLIN, 1);
+		send_byte(pair.b); // from here on the waiter does not sleep
+		for (int i = pick(random, 200); i > 0; i--)
+			sched_yield();
+		pair.a.reset();
+		char byte;
+		if (!eventually([&] { return recv(pair.b, &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN; }))
+			race.fail("not closed");
+	});
+	CHECK(race.join() == "");
+	end = true;
+	put(wake);
+	waiter.join();
 }
 
 TEST_CASE_METHOD(Tidy, "descriptors of an instance are closed under its waiters and callers", "[1.4][1.6]")
