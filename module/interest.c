@@ -482,8 +482,8 @@ void myep_file_closing(struct file *file)
  * finds the file closed. But a thread that sleeps first, perhaps for good, would keep
  * the peer of a socket waiting for its end: in its place a worker closes the file.
  *
- * A close can take long (SO_LINGER), and workers are shared by all users, so a user
- * has a few. Beyond these, and without memory, it is fput() after all.
+ * A close can take long (SO_LINGER), and all users share the workers, so each user
+ * has a few at most. Beyond these, and without memory, it is fput() after all.
  */
 
 /**
@@ -531,13 +531,10 @@ static void last_put_work(struct work_struct *work)
 /* Return: false if there is no worker to be had. */
 static bool close_by_worker(struct myep *ep, struct file *file)
 {
-	struct last_put *put;
+	struct last_put *put = kmalloc(sizeof(*put), GFP_KERNEL);
 
-	if (!myep_quota_get_worker(ep->quota))
-		return false;
-	put = kmalloc(sizeof(*put), GFP_KERNEL);
-	if (!put) {
-		myep_quota_put_worker(ep->quota);
+	if (!put || !myep_quota_get_worker(ep->quota)) {
+		kfree(put);
 		return false;
 	}
 

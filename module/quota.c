@@ -179,10 +179,7 @@ void myep_quota_uncharge(struct myep_quota *quota)
 /* A worker to close a file. Return: false if the user keeps enough of them busy. */
 bool myep_quota_get_worker(struct myep_quota *quota)
 {
-	if (likely(atomic_inc_return(&quota->workers) <= MAX_WORKERS))
-		return true;
-	atomic_dec(&quota->workers);
-	return false;
+	return atomic_add_unless(&quota->workers, 1, MAX_WORKERS);
 }
 
 void myep_quota_put_worker(struct myep_quota *quota)
