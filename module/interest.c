@@ -174,7 +174,7 @@ static void item_remove(struct myep_item *item)
  * that only an ADD pays for a table on the stack.
  */
 static noinline int item_add(struct myep *ep, struct file *file, int fd,
-			__poll_t events, u64 data, bool nest)
+			     __poll_t events, u64 data, bool nest)
 {
 	struct hook_table table = { .failed = false };
 	struct myep_item *item;
