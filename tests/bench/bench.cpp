@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-// bench [--quick] [--only=TEXT] [--watches=N] [--no-module] - what each operation costs
+// bench [--quick] [--only=TEXT] [--watches=N] - what each operation costs
+//       --unwatched=WHEN: that of a close of what is not watched alone, by that name
 //       [--way=NAME] [--turns=N]: for tests/bench/profile
 //
 // Prints a line "WAY OPERATION<tab>COST" for each, and how many bytes of slab a watch takes.
 // The cost is in nanoseconds of CLOCK_MONOTONIC, which in the guest of
 // tests/bench/run are instructions: those of the measured loop, the system call and
-// all that comes of it. --no-module measures what needs neither.
+// all that comes of it.
 #include "doors.hpp"
 
 #include <algorithm>
@@ -623,7 +624,7 @@ template <class D> void all()
 
 int main(int argc, char **argv)
 {
-	bool module = true;
+	const char *unwatched = nullptr;
 	rlimit files{ 1U << 21, 1U << 21 };
 
 	for (int i = 1; i < argc; i++) {
@@ -631,8 +632,8 @@ int main(int argc, char **argv)
 
 		if (arg == "--quick")
 			quick = true;
-		else if (arg == "--no-module")
-			module = false;
+		else if (!arg.compare(0, 12, "--unwatched="))
+			unwatched = argv[i] + 12;
 		else if (!arg.compare(0, 7, "--only="))
 			only = arg.substr(7);
 		else if (!arg.compare(0, 6, "--way="))
@@ -653,8 +654,9 @@ int main(int argc, char **argv)
 		most_watches = std::min(most_watches, static_cast<int>(files.rlim_max) - 2000);
 	}
 
-	if (!module) {
-		close_unwatched("absent");
+	if (unwatched) {
+		if (wanted("close, unwatched"))
+			close_unwatched(unwatched);
 		return 0;
 	}
 	device = static_cast<int>(must(open("/dev/myepoll", O_RDWR | O_CLOEXEC), "/dev/myepoll"));

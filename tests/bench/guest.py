@@ -8,6 +8,7 @@ life of its own nor the time of day nor randomness, so that two runs give the sa
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import tempfile
 
@@ -88,8 +89,8 @@ def boot(kernel, name, script, files, timeout, qemu=()):
     """Run a shell script, which loads /myepoll.ko, in a guest with files {there: here}.
 
     Its output stays in build/bench/KERNEL-NAME.out. Return the kernel's release,
-    {(operation, way): cost} of the lines "WAY OPERATION<tab>COST" in it, and all of it;
-    or raise.
+    {(operation, way): cost} of the lines "WAY OPERATION<tab>COST" in it, the median where
+    there are several, and all of it; or raise.
     """
     release, vmlinuz = image(kernel)
     files = {"/myepoll.ko": os.path.join(BUILD, "module", kernel, "myepoll.ko"), **files}
@@ -111,9 +112,9 @@ def boot(kernel, name, script, files, timeout, qemu=()):
         said = f.read().replace("\r", "")
     if complaint or "status 0\n" not in said or not said.endswith("end\n"):
         raise RuntimeError(f"the guest failed: see {log} and {out}; it ends with: {said[-300:]}")
-    figures = {}
+    costs = {}
     for line in said.splitlines():
         found = re.match(r"(\w+) (.+)\t([\d.]+)$", line)
         if found:
-            figures[found[2], found[1]] = float(found[3])
-    return release, figures, said
+            costs.setdefault((found[2], found[1]), []).append(float(found[3]))
+    return release, {what: statistics.median(many) for what, many in costs.items()}, said
