@@ -7,6 +7,7 @@
 // The cost is in nanoseconds of CLOCK_MONOTONIC, which in the guest of
 // tests/bench/run are instructions: those of the measured loop, the system call and
 // all that comes of it.
+#include "cost.hpp"
 #include "doors.hpp"
 
 #include <algorithm>
@@ -29,7 +30,6 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 int device = -1;
@@ -39,7 +39,6 @@ namespace {
 bool quick;
 int most_watches = 1'000'000;
 int most_turns; // asked for, of each operation
-long runs; // of what cost() was asked for
 std::string only, only_way;
 
 long must(long r, const char *what)
@@ -51,14 +50,6 @@ long must(long r, const char *what)
 	std::exit(1);
 }
 
-double now()
-{
-	timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
 bool wanted(const std::string &operation)
 {
 	return operation.find(only) != std::string::npos;
@@ -68,27 +59,6 @@ void report(const char *backend, const std::string &operation, double cost)
 {
 	std::printf("%s %s\t%.1f\n", backend, operation.c_str(), cost);
 	std::fflush(stdout);
-}
-
-// The cost of @body, after some turns to warm up: the median of five stretches, so that
-// what the kernel does beside it, once in a while, is not counted.
-template <class Body> double cost(int turns, Body body)
-{
-	std::array<double, 5> stretches;
-
-	turns = std::max(turns / 5, 10);
-	for (int i = 0; i < 32; i++)
-		body();
-	for (double &stretch : stretches) {
-		double start = now();
-
-		for (int i = 0; i < turns; i++)
-			body();
-		stretch = (now() - start) / turns;
-	}
-	runs += 32 + 5L * turns;
-	std::sort(stretches.begin(), stretches.end());
-	return stretches[2];
 }
 
 int turns()

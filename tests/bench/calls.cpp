@@ -5,54 +5,26 @@
 // in their place; prints the difference as "WAY OPERATION<tab>COST", in ns, which in the
 // guest of tests/bench/programs.py are instructions. "libc" expects the kernel's epoll
 // behind the functions, "library" the preload library and its fast door.
+#include "cost.hpp"
 #include "doors.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstring>
 #include <string>
 #include <thread>
 
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace {
 
-constexpr int turns = 2000;
-
-double now()
-{
-	timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
-// The median of five stretches, after some turns to warm up
-template <class Body> double cost(Body body)
-{
-	std::array<double, 5> stretches;
-
-	for (int i = 0; i < 32; i++)
-		body();
-	for (double &stretch : stretches) {
-		double start = now();
-
-		for (int i = 0; i < turns; i++)
-			body();
-		stretch = (now() - start) / turns;
-	}
-	std::sort(stretches.begin(), stretches.end());
-	return stretches[2];
-}
+constexpr int turns = 10'000;
 
 template <class D> void waits(const char *way, int ep, const char *where)
 {
 	epoll_event events[8];
-	double call = cost([&] { epoll_wait(ep, events, 8, -1); });
-	double bare = cost([&] { D::wait(ep, events, 8, -1); });
+	double call = cost(turns, [&] { epoll_wait(ep, events, 8, -1); });
+	double bare = cost(turns, [&] { D::wait(ep, events, 8, -1); });
 
 	std::printf("%s epoll_wait(3)%s\t%.1f\n", way, where, call - bare);
 }
@@ -60,8 +32,8 @@ template <class D> void waits(const char *way, int ep, const char *where)
 template <class D> void changes(const char *way, int ep, int fd)
 {
 	epoll_event event{};
-	double call = cost([&] { epoll_ctl(ep, EPOLL_CTL_MOD, fd, &event); });
-	double bare = cost([&] { D::ctl(ep, EPOLL_CTL_MOD, fd, &event); });
+	double call = cost(turns, [&] { epoll_ctl(ep, EPOLL_CTL_MOD, fd, &event); });
+	double bare = cost(turns, [&] { D::ctl(ep, EPOLL_CTL_MOD, fd, &event); });
 
 	std::printf("%s epoll_ctl(3)\t%.1f\n", way, call - bare);
 }
