@@ -49,10 +49,14 @@ static int waking(struct kprobe *p, struct pt_regs *regs)
 	return 0;
 }
 
-/* int schedule_hrtimeout_range(expires, slack, mode) */
+/*
+ * int schedule_hrtimeout_range(expires, slack, mode). Waits have a deadline; who reads
+ * /proc/PID/syscall may come by too, for a moment (wait_task_inactive()).
+ */
 static int sleeping(struct kprobe *p, struct pt_regs *regs)
 {
-	if (current->tgid == READ_ONCE(w.tgid) && regs_get_kernel_argument(regs, 0))
+	if (current->tgid == READ_ONCE(w.tgid) && regs_get_kernel_argument(regs, 0) &&
+	    regs_get_kernel_argument(regs, 2) == HRTIMER_MODE_ABS)
 		WRITE_ONCE(w.slack, regs_get_kernel_argument(regs, 1));
 	return 0;
 }
