@@ -358,7 +358,8 @@ TEST_CASE_METHOD(Case, "a file closed beside a wait is closed when both calls ha
 			return;
 		}
 		getsockname(udp, reinterpret_cast<sockaddr *>(&address), &size);
-		ep.add(udp, EPOLLOUT, 1);
+		if (ep.add(udp, EPOLLOUT, 1))
+			race.fail("ADD");
 		long before = returned;
 		while (returned < before + 2 && !race.over())
 			sched_yield();
@@ -384,7 +385,8 @@ TEST_CASE_METHOD(Case, "a file closed beside a wait that then sleeps is closed a
 	Race race;
 	race.run(1, [&](auto &random) {
 		Pair pair = make_pair(SOCK_STREAM);
-		ep.add(pair.a, EPOLLIN, 1);
+		if (ep.add(pair.a, EPOLLIN, 1))
+			race.fail("ADD");
 		send_byte(pair.b); // from here on the waiter does not sleep
 		for (int i = pick(random, 200); i > 0; i--)
 			sched_yield();

@@ -407,6 +407,7 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int 
 {
 	int cancel, r;
 
+	/* Not where it could end in the kernel as epoll_wait: see wait_general(). */
 	if (likely(!mask && door_which() == MYEPOLL_DOOR_FAST))
 		return cancel_wait(epfd, events, maxevents, timeout);
 	cancel = cancel_enter(timeout != 0);
