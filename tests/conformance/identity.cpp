@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -236,6 +237,22 @@ TEST_CASE_METHOD(Case, "a file in flight over a socket stays watched", "[1.6][id
 		CHECK(eventually([&] { return ep.wait().empty(); }));
 	}
 	CHECK(watches(ep.fd()).empty());
+}
+
+TEST_CASE_METHOD(Case, "a file that only a mapping holds stays watched", "[1.6][identity]")
+{
+	constexpr std::size_t size = 4096;
+	Pair pair = make_tcp();
+	void *mapping = mmap(nullptr, size, PROT_READ, MAP_SHARED, pair.a, 0);
+
+	REQUIRE(mapping != MAP_FAILED);
+	REQUIRE(ep.add(pair.a, EPOLLIN, 1) == 0);
+	pair.a.reset();
+	send_byte(pair.b);
+	CHECK(ep.wait(patience_ms) == Events{ { EPOLLIN, 1 } });
+	must_libc(munmap(mapping, size));
+	CHECK(watches(ep.fd()).empty());
+	CHECK(ep.wait() == Events{});
 }
 
 TEST_CASE_METHOD(Case, "an instance can be passed over a socket", "[1.6][identity]")

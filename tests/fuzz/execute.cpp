@@ -100,6 +100,13 @@ int poll_one(int fd, short events, int ms)
 	return static_cast<int>(sys(SYS_poll, &p, 1, ms)) == 1 ? p.revents : 0;
 }
 
+int unread(int fd)
+{
+	int n = 0;
+	ioctl(fd, FIONREAD, &n);
+	return n;
+}
+
 std::uint64_t pending_signals()
 {
 	std::uint64_t set = 0;
@@ -128,6 +135,14 @@ int listen_somewhere(int flags)
 	must(bind(fd, reinterpret_cast<sockaddr *>(&sin), sizeof sin), "bind");
 	must(listen(fd, 16), "listen");
 	return fd;
+}
+
+// An operation may connect to whatever address a socket in a slot has. What nobody
+// accepts would be taken for the other end of a later socket, and fill the queue.
+void refuse_pending(int listener)
+{
+	for (int fd; (fd = accept4(listener, nullptr, nullptr, 0)) >= 0;)
+		close(fd);
 }
 
 Twin *running;
@@ -218,6 +233,7 @@ void Twin::reset()
 	}
 	children_.clear();
 	syscall(SYS_close_range, 3, slot_base + slots - 1, 0);
+	refuse_pending(listener_);
 	while (std::uint64_t set = pending_signals() & signal_set(7)) {
 		timespec none{};
 		syscall(SYS_rt_sigtimedwait, &set, nullptr, &none, sizeof set);
@@ -318,19 +334,29 @@ void Twin::make_two(long r, const int fds[2], std::uint32_t a, std::uint32_t b, 
 	answer(r < 0 ? r : 0);
 }
 
-// What was written to one end of a pty comes to the other by a work item; a
-// timer that has expired, by an interrupt.
-void Twin::settle(std::uint32_t slot)
+// The other end of a pty, where it has a slot
+int Twin::peer(std::uint32_t slot) const
 {
-	if (kind(slot) == Kind::timerfd)
-		poll_one(fd_of(slot), POLLIN, 100);
-	if (kind(slot) != Kind::pty)
-		return;
-	for (unsigned i = 0; i < slots; i++)
-		if (slot_[i].kind == Kind::pty && slot_[i].desc == partner_[slot_[slot].desc]) {
-			poll_one(fd_of(i), POLLIN, 100);
-			return;
-		}
+	if (kind(slot) == Kind::pty)
+		for (unsigned i = 0; i < slots; i++)
+			if (slot_[i].kind == Kind::pty && slot_[i].desc == partner_[slot_[slot].desc])
+				return fd_of(i);
+	return -1;
+}
+
+// What was written to one end of a pty comes to the other by a work item, and its
+// wakeup with it. That there is something to read does not tell: it may be older.
+long Twin::put(std::uint32_t slot, const void *bytes, std::size_t length)
+{
+	int reader = peer(slot), before = reader < 0 ? 0 : unread(reader);
+	long r = sys(SYS_write, fd_of(slot), bytes, length);
+
+	if (reader < 0 || r <= 0)
+		return r;
+	poll_one(reader, POLLIN, 100);
+	for (int ms = 0; ms < 20 && unread(reader) < before + r; ms++)
+		usleep(1000);
+	return r;
 }
 
 long Twin::create(bool native, int flags)
@@ -756,13 +782,11 @@ void Twin::do_fill(const Op &op)
 
 	std::memset(bytes, 0x5a, sizeof bytes);
 	while (n < 20) {
-		r = sys(SYS_write, fd_of(op.a[slot]), bytes, sizeof bytes);
+		r = put(op.a[slot], bytes, sizeof bytes);
 		n++;
 		if (r <= 0 || once)
 			break;
 	}
-	if (r > 0)
-		settle(op.a[slot]);
 	answer(r, &n, sizeof n);
 }
 
@@ -985,6 +1009,7 @@ void Twin::step(const Op &op)
 		sockaddr_in sin;
 		socklen_t length = sizeof sin;
 		getsockname(listener_, reinterpret_cast<sockaddr *>(&sin), &length);
+		refuse_pending(listener_);
 		fds[0] = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
 		r = sys(SYS_connect, fds[0], &sin, sizeof sin);
 		if (r < 0) {
@@ -1119,10 +1144,7 @@ void Twin::step(const Op &op)
 		std::uint64_t value = a[2];
 		std::memset(bytes, static_cast<int>(a[2]), sizeof bytes);
 		std::memcpy(bytes, &value, sizeof value);
-		r = sys(SYS_write, fd_of(a[slot]), bytes, std::min<std::size_t>(a[1], sizeof bytes));
-		if (r > 0)
-			settle(a[slot]);
-		answer(r);
+		answer(put(a[slot], bytes, std::min<std::size_t>(a[1], sizeof bytes)));
 		break;
 	}
 	case Code::read: {
@@ -1150,8 +1172,9 @@ void Twin::step(const Op &op)
 		its.it_value.tv_nsec = a[1] % 3 == is::past;
 		its.it_value.tv_sec = a[1] % 3 == is::far ? 1'000'000'000 : 0;
 		r = sys(SYS_timerfd_settime, fd_of(a[slot]), TFD_TIMER_ABSTIME, &its, nullptr);
+		// It expires by an interrupt.
 		if (r == 0 && a[1] % 3 == is::past)
-			settle(a[slot]);
+			poll_one(fd_of(a[slot]), POLLIN, 100);
 		answer(r);
 		break;
 	}

@@ -92,7 +92,8 @@ private:
 	std::uint16_t place(int fd, std::uint32_t slot, Kind kind, int partner = -1);
 	void make(long fd, std::uint32_t slot, Kind kind);
 	void make_two(long r, const int fds[2], std::uint32_t a, std::uint32_t b, Kind kind);
-	void settle(std::uint32_t slot);
+	int peer(std::uint32_t slot) const;
+	long put(std::uint32_t slot, const void *bytes, std::size_t length);
 
 	long create(bool native, int flags);
 	long ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad);

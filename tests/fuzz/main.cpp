@@ -38,7 +38,9 @@ const char usage[] =
 	"--self compares the kernel's epoll with itself: a difference is this program's.\n";
 
 constexpr unsigned batch_size = 64;
-constexpr unsigned sure = 12; // runs that confirm a difference
+// Runs that make a difference worth a closer look, and those that confirm it:
+// where epoll differs from itself, many, for it may do so in many places.
+constexpr unsigned sure = 12, certain = 96;
 
 struct Options {
 	std::uint64_t seed = 0, ops = 0, seconds = 0;
@@ -200,7 +202,7 @@ private:
 			if (twice.fresh)
 				corpus_.push_back(batch[i]);
 			if (twice.native.end || twice.mine.end)
-				tell_unfinished(twice, first + i);
+				tell_unfinished(batch[i], twice, first + i);
 			if (compare(batch[i], twice.native, twice.mine, &tally_))
 				suspects.push_back({ i, operations_ });
 		});
@@ -210,12 +212,23 @@ private:
 	}
 
 	// That both hung is the same, that one did once is not confirmed; but here it is.
-	void tell_unfinished(const Twice &twice, std::uint64_t n) const
+	void tell_unfinished(const Sequence &sequence, const Twice &twice, std::uint64_t n) const
 	{
 		static const char *const text[] = { "finished", "hung", "died" };
 		std::printf("epoll %s, myepoll %s: --seed=%llu --sequence=%llu%s\n", text[twice.native.end],
 			    text[twice.mine.end], static_cast<unsigned long long>(options_.seed),
 			    static_cast<unsigned long long>(n), corpus_.empty() ? "" : " (a mutant, perhaps)");
+		for (const Outcome *outcome : { &twice.native, &twice.mine }) {
+			std::uint32_t next = 0;
+			for (Cursor c = cursor(outcome->bytes); c.record(); c.next())
+				next = c.record()->op + 1;
+			if (outcome->end)
+				std::printf("%s %s in operation %u: %s\n",
+					    outcome == &twice.native ? "epoll" : "myepoll",
+					    text[outcome->end], next,
+					    next < sequence.size() ? to_text(sequence[next]).c_str() :
+								     "the end");
+		}
 	}
 
 	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after)
@@ -223,7 +236,7 @@ private:
 		Verdict verdict = judge(twins_, sequence, sure);
 		if (verdict == Verdict::differs) {
 			twins_.renew();
-			verdict = judge(twins_, sequence, sure);
+			verdict = judge(twins_, sequence, certain);
 		}
 		if (verdict != Verdict::differs) {
 			unconfirmed_++;

@@ -67,6 +67,12 @@ public:
 		submit();
 	}
 
+	void register_file(int fd)
+	{
+		must(io_uring_register_files(&ring_, &fd, 1), "io_uring_register_files");
+	}
+	void unregister_files() { must(io_uring_unregister_files(&ring_), "io_uring_unregister_files"); }
+
 	Completion next(int ms = patience_ms)
 	{
 		io_uring_cqe *cqe = nullptr;

@@ -215,6 +215,24 @@ TEST_CASE_METHOD(Case, "a ring that is closed takes its polls with it", "[1.6][u
 	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
 
+TEST_CASE_METHOD(RingCase, "a file that only a ring's table holds stays watched", "[1.6][uring]")
+{
+	const std::uint64_t one = 1;
+
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	ring.register_file(target);
+	target.reset();
+	CHECK(watches(ep.fd()).size() == 1);
+	io_uring_prep_write(ring.sqe(7), 0, &one, sizeof one, 0);
+	ring.named(IOSQE_FIXED_FILE);
+	ring.submit();
+	CHECK(ring.next() == Completion{ 7, sizeof one, false });
+	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
+	ring.unregister_files();
+	CHECK(eventually([&] { return watches(ep.fd()).empty(); }));
+	CHECK(ep.wait() == Events{});
+}
+
 TEST_CASE_METHOD(RingCase, "polls come and go while the instance is woken and harvested", "[1.5][uring]")
 {
 	std::atomic<bool> stop{ false };
