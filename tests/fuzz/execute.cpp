@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/ucontext.h>
 #include <sys/wait.h>
@@ -137,6 +138,43 @@ int listen_somewhere(int flags)
 	return fd;
 }
 
+int udp_to_itself(int flags)
+{
+	int fd = must(socket(AF_INET, SOCK_DGRAM | flags, 0), "socket");
+	sockaddr_in sin = loopback(0);
+	socklen_t length = sizeof sin;
+	must(bind(fd, reinterpret_cast<sockaddr *>(&sin), sizeof sin), "bind");
+	getsockname(fd, reinterpret_cast<sockaddr *>(&sin), &length);
+	must(::connect(fd, reinterpret_cast<sockaddr *>(&sin), sizeof sin), "connect");
+	return fd;
+}
+
+// May it have an internet socket send something?
+bool sends(Code code)
+{
+	switch (code) {
+	case Code::tcp:
+	case Code::connect:
+	case Code::accept:
+	case Code::dup:
+	case Code::close:
+	case Code::misc:
+	case Code::write:
+	case Code::read:
+	case Code::fill:
+	case Code::drain:
+	case Code::shutdown:
+	case Code::oob:
+	case Code::fork:
+	case Code::kill:
+	case Code::reap:
+	case Code::recv:
+		return true;
+	default:
+		return false;
+	}
+}
+
 // An operation may connect to whatever address a socket in a slot has. What nobody
 // accepts would be taken for the other end of a later socket, and fill the queue.
 void refuse_pending(int listener)
@@ -200,6 +238,9 @@ Twin::Twin(bool native, Hostile hostile, Log &log) : native_(native), hostile_(h
 	must(mkfifo((dir_ + "/fifo0").c_str(), 0600), "mkfifo");
 	must(mkfifo((dir_ + "/fifo1").c_str(), 0600), "mkfifo");
 	listener_ = raised(listen_somewhere(SOCK_NONBLOCK));
+	barrier_ = raised(udp_to_itself(0));
+	timeval limit{ 0, 100'000 };
+	must(setsockopt(barrier_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), "SO_RCVTIMEO");
 	int ends[2];
 	must(::pipe2(ends, O_CLOEXEC), "pipe");
 	sync_r_ = raised(ends[0]);
@@ -244,6 +285,7 @@ void Twin::reset()
 	inodes_.clear();
 	instances_ = 0;
 	foreign_ = false;
+	internet_ = false;
 	inotifies_ = 0;
 	for (unsigned i = 0; dirty_; i++, dirty_ >>= 1)
 		for (char bytes[1024]; dirty_ & 1 && ::read(inotify_[i], bytes, sizeof bytes) > 0;)
@@ -254,6 +296,8 @@ void Twin::run(const Op *ops, std::uint32_t n)
 {
 	for (now_ = 0; now_ < n; now_++) {
 		step(ops[now_]);
+		if (internet_ && sends(ops[now_].code))
+			settle_internet();
 		settle_waiters();
 	}
 	reset();
@@ -351,8 +395,12 @@ long Twin::put(std::uint32_t slot, const void *bytes, std::size_t length)
 	int reader = peer(slot), before = reader < 0 ? 0 : unread(reader);
 	long r = sys(SYS_write, fd_of(slot), bytes, length);
 
-	if (reader < 0 || r <= 0)
+	if (kind(slot) != Kind::pty || r <= 0)
 		return r;
+	if (reader < 0) { // in a child, perhaps
+		usleep(2000);
+		return r;
+	}
 	poll_one(reader, POLLIN, 100);
 	for (int ms = 0; ms < 20 && unread(reader) < before + r; ms++)
 		usleep(1000);
@@ -783,6 +831,8 @@ void Twin::do_fill(const Op &op)
 	std::memset(bytes, 0x5a, sizeof bytes);
 	while (n < 20) {
 		r = put(op.a[slot], bytes, sizeof bytes);
+		// Or the next comes before or after a waiter has taken this one.
+		settle_waiters();
 		n++;
 		if (r <= 0 || once)
 			break;
@@ -864,6 +914,19 @@ bool Twin::asleep(const Waiter &waiter) const
 	text[n > 0 ? n : 0] = 0;
 	const char *end = std::strrchr(text, ')');
 	return end && end[1] == ' ' && end[2] == 'S' && waiter.command == Waiter::idle;
+}
+
+// What goes over loopback waits in a queue of the CPU: for a moment mostly, but on a
+// busy machine for a thread. When a packet of ours has come, those before it have;
+// what they made others send is before the next.
+void Twin::settle_internet()
+{
+	constexpr int hops = 3; // SYN, SYN|ACK, ACK
+	char byte = 0;
+
+	for (int i = 0; i < hops; i++)
+		if (::send(barrier_, &byte, 1, 0) == 1)
+			::recv(barrier_, &byte, 1, 0);
 }
 
 void Twin::settle_waiters()
@@ -1006,6 +1069,7 @@ void Twin::step(const Op &op)
 		break;
 	}
 	case Code::tcp: {
+		internet_ = true;
 		sockaddr_in sin;
 		socklen_t length = sizeof sin;
 		getsockname(listener_, reinterpret_cast<sockaddr *>(&sin), &length);
@@ -1024,9 +1088,11 @@ void Twin::step(const Op &op)
 		break;
 	}
 	case Code::listener:
+		internet_ = true;
 		make(listen_somewhere(SOCK_NONBLOCK), a[slot], Kind::tcp);
 		break;
 	case Code::connect: {
+		internet_ = true;
 		// A listener or not, an address is what it takes.
 		sockaddr_in sin = loopback(1);
 		socklen_t length = sizeof sin;
@@ -1043,16 +1109,10 @@ void Twin::step(const Op &op)
 	case Code::accept:
 		make(sys(SYS_accept4, fd_of(a[1]), nullptr, nullptr, SOCK_NONBLOCK), a[slot], Kind::tcp);
 		break;
-	case Code::udp: {
-		int fd = must(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), "socket");
-		sockaddr_in sin = loopback(0);
-		socklen_t length = sizeof sin;
-		must(bind(fd, reinterpret_cast<sockaddr *>(&sin), sizeof sin), "bind");
-		getsockname(fd, reinterpret_cast<sockaddr *>(&sin), &length);
-		must(::connect(fd, reinterpret_cast<sockaddr *>(&sin), sizeof sin), "connect");
-		make(fd, a[slot], Kind::other);
+	case Code::udp:
+		make(udp_to_itself(SOCK_NONBLOCK), a[slot], Kind::other);
+		internet_ = true;
 		break;
-	}
 	case Code::pty: {
 		int unlock = 0;
 		fds[0] = must(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK), "/dev/ptmx");

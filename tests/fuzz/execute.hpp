@@ -67,7 +67,7 @@ private:
 	const bool native_;
 	const Hostile hostile_;
 	Log &log_;
-	int device_ = -1, fdinfo_dir_, listener_, touched_[6], inotify_[6], sync_r_, sync_w_;
+	int device_ = -1, fdinfo_dir_, listener_, barrier_, touched_[6], inotify_[6], sync_r_, sync_w_;
 	std::string dir_;
 
 	std::uint32_t now_ = 0; // index of the operation
@@ -80,6 +80,7 @@ private:
 	unsigned inotifies_ = 0;
 	unsigned dirty_ = 0; // those whose files were touched
 	bool foreign_;	     // there is, or was, an instance of the kernel's epoll
+	bool internet_;	     // there is, or was, a socket of the internet's
 	bool child_ = false;
 
 	void reset();
@@ -113,6 +114,7 @@ private:
 	void do_waiter(const Op &op);
 	void serve(Waiter &waiter);
 	bool asleep(const Waiter &waiter) const;
+	void settle_internet();
 	void settle_waiters();
 	void end_waiters();
 	bool may_block(int ep, const std::uint64_t *mask);

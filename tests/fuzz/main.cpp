@@ -194,6 +194,7 @@ private:
 		struct Suspect {
 			std::uint32_t i;
 			std::uint64_t after;
+			Difference difference;
 		};
 		std::vector<Suspect> suspects;
 		twins_.run(batch, [&](std::uint32_t i, const Twice &twice) {
@@ -203,12 +204,12 @@ private:
 				corpus_.push_back(batch[i]);
 			if (twice.native.end || twice.mine.end)
 				tell_unfinished(batch[i], twice, first + i);
-			if (compare(batch[i], twice.native, twice.mine, &tally_))
-				suspects.push_back({ i, operations_ });
+			if (auto difference = compare(batch[i], twice.native, twice.mine, &tally_))
+				suspects.push_back({ i, operations_, *difference });
 		});
 		for (const Suspect &s : suspects)
 			if (failures_ < options_.failures)
-				suspect(batch[s.i], first + s.i, s.after);
+				suspect(batch[s.i], first + s.i, s.after, s.difference);
 	}
 
 	// That both hung is the same, that one did once is not confirmed; but here it is.
@@ -231,7 +232,7 @@ private:
 		}
 	}
 
-	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after)
+	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after, const Difference &seen)
 	{
 		Verdict verdict = judge(twins_, sequence, sure);
 		if (verdict == Verdict::differs) {
@@ -241,10 +242,16 @@ private:
 		if (verdict != Verdict::differs) {
 			unconfirmed_++;
 			wavering_ += verdict == Verdict::wavers;
-			if (options_.verbose)
-				std::printf("not confirmed: --seed=%llu --sequence=%llu\n",
+			if (options_.verbose) {
+				std::printf("not confirmed%s: --seed=%llu --sequence=%llu, operation %u: %s\n",
+					    verdict == Verdict::wavers ? ", epoll differs from itself" : "",
 					    static_cast<unsigned long long>(options_.seed),
-					    static_cast<unsigned long long>(n));
+					    static_cast<unsigned long long>(n), seen.op,
+					    seen.op < sequence.size() ? to_text(sequence[seen.op]).c_str() :
+									"the end");
+				comment("epoll:   " + seen.native);
+				comment("myepoll: " + seen.mine);
+			}
 			return;
 		}
 
