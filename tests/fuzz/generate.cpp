@@ -62,7 +62,8 @@ public:
 		if (random_.one_in(20))
 			liked_ |= EPOLLWAKEUP;
 		// A waiter makes all that follows slow, and the process one of many threads.
-		if (!random_.one_in(10))
+		waiters_ = random_.one_in(10);
+		if (!waiters_)
 			for (unsigned i = 0; i < std::size(weights); i++)
 				if (weights[i].code == Code::waiter ||
 				    weights[i].code == Code::interrupt) {
@@ -94,6 +95,10 @@ public:
 			sequence.push_back(make(Code::foreign));
 		for (std::uint32_t n = 2 + random_.below(many_ ? 14 : 6); n; n--)
 			sequence.push_back(make(sources[random_.below(std::size(sources))]));
+		if (many_ && random_.one_in(4))
+			chain(sequence);
+		if (waiters_ && random_.one_in(2))
+			contend(sequence);
 	}
 
 	// What is left, for all to see
@@ -173,7 +178,7 @@ private:
 	unsigned total_;
 	std::uint32_t liked_ = 0;
 	std::uint32_t wild_;
-	bool many_;
+	bool many_, waiters_;
 	std::uint32_t data_ = 0;
 	std::array<Use, slots> use_{};
 
@@ -208,6 +213,45 @@ private:
 		return doors_ == Doors::mixed  ? random_.below(2)
 		       : doors_ == Doors::fast ? +is::fast
 					       : +is::ioctl;
+	}
+
+	void push(Sequence &sequence, const Op &op)
+	{
+		follow(op);
+		sequence.push_back(op);
+	}
+
+	Op add(std::uint32_t ep, std::uint32_t target, std::uint32_t events)
+	{
+		return { Code::ctl, { ep, is::add, target, events, ++data_, is::ptr_ok, a_door() } };
+	}
+
+	// Instances that watch one another, up to the longest chain allowed, or longer
+	void chain(Sequence &sequence)
+	{
+		std::uint32_t below = one_of(epoll);
+
+		for (std::uint32_t links = 3 + random_.below(4); links; links--) {
+			std::uint32_t above = one_of(shut);
+			push(sequence, { Code::create, { above, 0 } });
+			push(sequence, add(above, below, EPOLLIN));
+			below = above;
+		}
+	}
+
+	// A waiter asleep in each instance, and one file that wakes them: who hears of it?
+	void contend(Sequence &sequence)
+	{
+		std::uint32_t target = a_source(), n = 0;
+		bool exclusive = liked_ & EPOLLEXCLUSIVE && random_.one_in(2);
+
+		for (std::uint32_t i = 0; i < slots && n < 3; i++) {
+			if (use_[i] != epoll)
+				continue;
+			std::uint32_t events = exclusive ? EPOLLIN | EPOLLEXCLUSIVE : some_events();
+			push(sequence, add(i, target, events));
+			push(sequence, { Code::waiter, { n++, i, 1 + random_.below(3), a_door() } });
+		}
 	}
 
 	std::uint32_t some_events()
