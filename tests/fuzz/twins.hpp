@@ -25,7 +25,7 @@ struct Twice {
 
 class Twins {
 public:
-	static constexpr std::uint32_t most_sequences = 128, most_ops = 128 * 256;
+	static constexpr std::uint32_t most_sequences = 128, most_ops = most_sequences * 512;
 
 	// self: both on the kernel's epoll, to see what does not depend on myepoll
 	explicit Twins(bool self);
