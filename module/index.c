@@ -243,6 +243,7 @@ bool myep_index_next_watcher(struct file *file, const struct myep *owner,
 		item = bucket_find_above(b, file, prev, w->fd);
 	if (item) {
 		refcount_inc(&item->ep->refs);
+		item->nest_seq = w->seq;
 		w->ep = item->ep;
 		w->fd = item->fd;
 	} else {

@@ -8,6 +8,7 @@
  * "Removal" in internal.h for how the three exclude each other.
  */
 #include <linux/file.h>
+#include <linux/net.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -90,14 +91,20 @@ static void unhook(struct myep_item *item)
 
 /*
  * Might ->poll take long, for want of something that user space has to do? Not that of
- * sockets and pipes, nor of what has an anonymous inode, which is of no type. FUSE
- * asks its daemon, and of a device who knows.
+ * pipes and sockets, nor of what has an anonymous inode, which is of no type. But vsock
+ * takes the lock that a sender holds while its buffer is paged in, FUSE asks its
+ * daemon, and of a device who knows.
  */
-static bool poll_may_block(const struct file *file)
+static bool poll_may_block(struct file *file)
 {
 	umode_t mode = file_inode(file)->i_mode;
 
-	return mode & S_IFMT && !S_ISSOCK(mode) && !S_ISFIFO(mode);
+	if (S_ISSOCK(mode)) {
+		const struct socket *sock = sock_from_file(file);
+
+		return sock && READ_ONCE(sock->ops)->family == PF_VSOCK;
+	}
+	return mode & S_IFMT && !S_ISFIFO(mode);
 }
 
 static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
@@ -119,6 +126,7 @@ static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 	item->dead = false;
 	item->nested = myep_is_instance(file);
 	item->alone = item->nested || poll_may_block(file);
+	item->nest_seq = 0;
 	INIT_LIST_HEAD(&item->ep_link);
 	RCU_INIT_POINTER(item->ws, NULL);
 	item->first.item = NULL;
@@ -480,7 +488,8 @@ void myep_file_closing(struct file *file)
  * watches go at once, before its number is used anew. Then fput() closes it when this
  * thread returns to user space, as in epoll: whoever has seen the thread's call end
  * finds the file closed. But a thread that sleeps first, perhaps for good, would keep
- * the peer of a socket waiting for its end: in its place a worker closes the file.
+ * the peer of a socket waiting for its end: in its place a worker closes the file. So
+ * it does after a poll of the instance, whose caller may sleep for all one can tell.
  *
  * A close can take long (SO_LINGER), and all users share the workers, so each user
  * has a few at most. Beyond these, and without memory, it is fput() after all.

@@ -86,6 +86,7 @@
  *
  * struct myep_item
  *   ep, file, fd, nested, alone	set once, before the item enters the index
+ *   nest_seq	nest_mutex
  *   node		bucket->lock
  *   events		written under ep->mtx; read under it, or by myep_wake() under
  *			ep->wq.lock; the barrier in ctl_mod() orders the two
@@ -293,6 +294,7 @@ struct myep_entry {
  * @dead:	removed; a scan that has it frees it
  * @nested:	@file is a [myepoll] file
  * @alone:	its ->poll might take long: no other file is held meanwhile
+ * @nest_seq:	the last nesting walk that counted the watchers of @file
  * @ep_link:	on @ep->items
  * @node:	in the index
  * @free_link:	removed, and waiting for myep_ws_defer_free() to be done
@@ -311,6 +313,7 @@ struct myep_item {
 	bool dead;
 	bool nested;
 	bool alone;
+	u64 nest_seq;
 	struct list_head ep_link;
 	union {
 		struct rb_node node;
@@ -392,10 +395,12 @@ static inline void myep_close_dropped(struct myep *ep, bool sleeps)
  * struct myep_watcher - where a walk over the watchers of a file stands
  * @ep:		the instance found last, referenced; NULL at the start
  * @fd:		the number it watches the file under
+ * @seq:	the number of the walk, left in each item that it comes by; or 0
  */
 struct myep_watcher {
 	struct myep *ep;
 	int fd;
+	u64 seq;
 };
 
 /* index.c */

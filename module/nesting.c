@@ -18,7 +18,10 @@
 
 static DEFINE_MUTEX(nest_mutex);
 
-/* The number of the walk; an instance with this nest_seq has been visited. nest_mutex. */
+/*
+ * The number of the walk; an instance with this nest_seq has been visited, an item with
+ * it has had the watchers of its file counted. nest_mutex.
+ */
 static u64 nest_seq;
 
 /* More than any depth allowed: a cycle, or too deep. Sums of two do not wrap. */
@@ -165,14 +168,14 @@ static int count_top(struct paths *paths, int length)
 }
 
 /*
- * Count the paths up from @file, which belongs to @owner if that is not NULL. A
- * removal takes its item from the index first and counts the watcher down later, so
- * one more level may be looked at than there is.
+ * Count the paths up from @file, which belongs to @owner if that is not NULL, and mark
+ * the items that watch it. A removal takes its item from the index first and counts the
+ * watcher down later, so one more level may be looked at than there is.
  */
 static int count_paths(struct file *file, struct myep *owner, int length,
 		       struct paths *paths)
 {
-	struct myep_watcher w = {};
+	struct myep_watcher w = { .seq = nest_seq };
 	bool top = true;
 	int err = 0;
 
@@ -215,8 +218,16 @@ static int check_paths(struct file *file, int level)
 
 	mutex_lock_nested(&ep->mtx, level);
 	myep_walk_start(&walk, ep);
-	while (!err && (item = myep_walk_next(&walk)))
-		err = check_paths(item->file, level + 1);
+	while (!err && (item = myep_walk_next(&walk))) {
+		/*
+		 * A file that many instances below watch, or under many numbers, is
+		 * counted once: that has marked all its items, and none is added here
+		 * meanwhile.
+		 */
+		if (item->nested || item->nest_seq != nest_seq)
+			err = check_paths(item->file, level + 1);
+		cond_resched();
+	}
 	myep_walk_end(&walk);
 	mutex_unlock(&ep->mtx);
 	return err;

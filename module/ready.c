@@ -105,7 +105,8 @@ void myep_wake_pollers(struct myep *ep)
  * circles, through io_uring or aio (instances alone form none), on one CPU or
  * on two that start at opposite ends. So this must not wait for poll_wait.lock: if
  * that is taken, the wakeup is left to an irq_work, even though pollers are being
- * woken already, since those may have looked before this event.
+ * woken already, since those may have looked before this event. It may be on its way on
+ * another CPU, and the caller return before the pollers are told.
  *
  * If they are being woken by this CPU, the wakeup has come full circle, and
  * EPOLL_URING_WAKE tells io_uring not to feed it further. The flag is also passed
@@ -395,7 +396,7 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	}
 	list_splice(&todo, &ep->ready);
 	scan_end(ep);
-	/* Who polls an instance mostly sleeps then: poll(2), another instance's waiter. */
+	/* Whether the caller is going to sleep, the poll table does not say. */
 	myep_close_dropped(ep, true);
 	mutex_unlock(&ep->mtx);
 

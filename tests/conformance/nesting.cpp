@@ -328,6 +328,49 @@ TEST_CASE_METHOD(Tidy, "paths: counted where there is a file to wake from, at th
 	CHECK(middle.add(leaf, EPOLLIN) == -EEXIST);
 }
 
+TEST_CASE_METHOD(Tidy, "paths: each number that a file is watched under is one, and costs no look at the others",
+		 "[1.5][nesting][paths]")
+{
+	constexpr int most = 500, crowd = 40;
+
+	allow_descriptors(2500);
+	Fd leaf = event_fd();
+	std::vector<Fd> numbers;
+	for (int i = 0; i < most; i++)
+		numbers.push_back(dup_of(leaf));
+	std::vector<Instance> elsewhere(crowd);
+	for (auto &ep : elsewhere)
+		for (const Fd &number : numbers)
+			if (ep.add(number, EPOLLIN) != 0)
+				FAIL("ADD refused");
+	Instance middle, top, other;
+	auto time_to_link = [&] {
+		auto best = Clock::duration::max();
+		for (int round = 0; round < 5; round++) {
+			auto start = Clock::now();
+			REQUIRE(link(top, middle) == 0);
+			best = std::min(best, Clock::now() - start);
+			REQUIRE(top.del(middle.fd()) == 0);
+		}
+		return best;
+	};
+
+	REQUIRE(middle.add(numbers[0], EPOLLIN) == 0);
+	auto of_one = time_to_link();
+	for (int i = 1; i < most; i++)
+		if (middle.add(numbers[i], EPOLLIN) != 0)
+			FAIL("ADD refused");
+	CHECK(time_to_link() < 20 * of_one);
+
+	REQUIRE(link(top, middle) == 0);
+	CHECK(middle.add(leaf, EPOLLIN) == -EINVAL);
+	CHECK(link(other, middle) == -EINVAL);
+	for (int i = most / 2; i < most; i++)
+		REQUIRE(middle.del(numbers[i]) == 0);
+	CHECK(link(other, middle) == 0);
+	CHECK(middle.add(leaf, EPOLLIN) == -EINVAL);
+}
+
 TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll is no target of a [myepoll] instance: ELOOP",
 		 "[1.5][nesting][mixed]")
 {
