@@ -149,6 +149,11 @@ int udp_to_itself(int flags)
 	return fd;
 }
 
+bool opens_internet(Code code)
+{
+	return code == Code::tcp || code == Code::listener || code == Code::connect || code == Code::udp;
+}
+
 // May it have an internet socket send something?
 bool sends(Code code)
 {
@@ -296,6 +301,7 @@ void Twin::run(const Op *ops, std::uint32_t n)
 {
 	for (now_ = 0; now_ < n; now_++) {
 		step(ops[now_]);
+		internet_ |= opens_internet(ops[now_].code);
 		if (internet_ && sends(ops[now_].code))
 			settle_internet();
 		settle_waiters();
@@ -1069,7 +1075,6 @@ void Twin::step(const Op &op)
 		break;
 	}
 	case Code::tcp: {
-		internet_ = true;
 		sockaddr_in sin;
 		socklen_t length = sizeof sin;
 		getsockname(listener_, reinterpret_cast<sockaddr *>(&sin), &length);
@@ -1088,11 +1093,9 @@ void Twin::step(const Op &op)
 		break;
 	}
 	case Code::listener:
-		internet_ = true;
 		make(listen_somewhere(SOCK_NONBLOCK), a[slot], Kind::tcp);
 		break;
 	case Code::connect: {
-		internet_ = true;
 		// A listener or not, an address is what it takes.
 		sockaddr_in sin = loopback(1);
 		socklen_t length = sizeof sin;
@@ -1111,7 +1114,6 @@ void Twin::step(const Op &op)
 		break;
 	case Code::udp:
 		make(udp_to_itself(SOCK_NONBLOCK), a[slot], Kind::other);
-		internet_ = true;
 		break;
 	case Code::pty: {
 		int unlock = 0;

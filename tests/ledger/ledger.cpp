@@ -21,7 +21,7 @@ constexpr char throttle_file[] = "/proc/sys/kernel/sched_rt_runtime_us";
 
 } // namespace
 
-void StuckHarvest::map_page()
+MissingPage::MissingPage()
 {
 	uffdio_api api{};
 	uffdio_register range{};
@@ -37,14 +37,31 @@ void StuckHarvest::map_page()
 	must_libc(ioctl(uffd_, UFFDIO_REGISTER, &range), "UFFDIO_REGISTER");
 }
 
+MissingPage::~MissingPage()
+{
+	munmap(page_, page_size);
+}
+
+bool MissingPage::touched_within(int ms) const
+{
+	pollfd fault{ uffd_, POLLIN, 0 };
+	return poll(&fault, 1, ms) == 1;
+}
+
+void MissingPage::fill()
+{
+	uffdio_zeropage zero{};
+
+	zero.range = { reinterpret_cast<std::uintptr_t>(page_), page_size };
+	must_libc(ioctl(uffd_, UFFDIO_ZEROPAGE, &zero), "UFFDIO_ZEROPAGE");
+}
+
 StuckHarvest::StuckHarvest(const Instance &ep, int max)
 {
-	map_page();
 	harvest_ = std::make_unique<Blocked>([this, fd = ep.fd(), max] {
-		return be().wait(fd, static_cast<epoll_event *>(page_), max, 0);
+		return be().wait(fd, static_cast<epoll_event *>(page_.at()), max, 0);
 	});
-	pollfd fault{ uffd_, POLLIN, 0 };
-	if (poll(&fault, 1, patience_ms) != 1) {
+	if (!page_.touched_within(patience_ms)) {
 		let_go();
 		throw std::runtime_error("the harvest did not come to its first event");
 	}
@@ -52,15 +69,13 @@ StuckHarvest::StuckHarvest(const Instance &ep, int max)
 
 Events StuckHarvest::let_go()
 {
-	uffdio_zeropage zero{};
 	Events events;
 
-	zero.range = { reinterpret_cast<std::uintptr_t>(page_), page_size };
-	must_libc(ioctl(uffd_, UFFDIO_ZEROPAGE, &zero), "UFFDIO_ZEROPAGE");
+	page_.fill();
 	int n = harvest_->result();
 	harvest_.reset();
 	for (int i = 0; i < n; i++) {
-		const epoll_event &e = static_cast<epoll_event *>(page_)[i];
+		const epoll_event &e = static_cast<epoll_event *>(page_.at())[i];
 		events.push_back({ e.events, e.data.u64 });
 	}
 	return events;
@@ -70,7 +85,6 @@ StuckHarvest::~StuckHarvest()
 {
 	if (harvest_)
 		let_go();
-	munmap(page_, page_size);
 }
 
 void run_on(int cpu)

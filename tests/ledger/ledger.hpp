@@ -11,6 +11,21 @@
 #include "stress/stress.hpp"
 #include "support.hpp"
 
+// A page that is not there until fill(): whoever touches it stands still.
+class MissingPage {
+public:
+	MissingPage();
+	MissingPage(const MissingPage &) = delete;
+	~MissingPage();
+	void *at() const { return page_; }
+	bool touched_within(int ms) const;
+	void fill();
+
+private:
+	Fd uffd_;
+	void *page_;
+};
+
 // A harvest that has polled what it found and cannot write the first event: the
 // page of its buffer is missing until let_go(). It holds the instance's mutex
 // meanwhile, and nothing that spins.
@@ -23,11 +38,8 @@ public:
 	Events let_go();
 
 private:
-	Fd uffd_;
-	void *page_;
+	MissingPage page_;
 	std::unique_ptr<Blocked> harvest_;
-
-	void map_page();
 };
 
 // This thread and those it starts

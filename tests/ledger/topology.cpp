@@ -7,7 +7,9 @@
 #include <ctime>
 
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <pty.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -188,6 +190,48 @@ TEST_CASE_METHOD(Tidy, "ledger 23: a ->poll that sleeps holds up neither wake-up
 	CHECK(busy.result() == 1);
 	CHECK(harvest.result() >= 1);
 	CHECK(ep.count(0) >= 1);
+}
+
+TEST_CASE_METHOD(Case, "ledger 23: a vsock whose sender is in a page fault keeps no other file open",
+		 "[ledger][23]")
+{
+	Fd listener(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (skip_unless(listener >= 0 || errno != EAFNOSUPPORT, "the kernel has no vsock"))
+		return;
+	sockaddr_vm address{};
+	socklen_t length = sizeof address;
+	address.svm_family = AF_VSOCK;
+	address.svm_cid = VMADDR_CID_LOCAL;
+	address.svm_port = VMADDR_PORT_ANY;
+	must_libc(bind(listener, reinterpret_cast<sockaddr *>(&address), length), "bind");
+	must_libc(listen(listener, 1), "listen");
+	must_libc(getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length), "getsockname");
+	Fd sender(must_libc(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+	must_libc(connect(sender, reinterpret_cast<sockaddr *>(&address), length), "connect");
+	Fd receiver(must_libc(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept"));
+
+	constexpr int bytes = 100;
+	Pair closing = make_pair(SOCK_STREAM);
+	REQUIRE(ep.add(sender, EPOLLOUT, 1) == 0);
+	REQUIRE(ep.add(closing.a, EPOLLOUT, 2) == 0); // ready, and so next in the harvest
+	MissingPage page;
+	Blocked sending([&] { return int(send(sender, page.at(), bytes, 0)); });
+	REQUIRE(page.touched_within(patience_ms));
+	Blocked harvest(ep, 0);
+	harvest.asleep(); // in the vsock's ->poll
+	Blocked closer([&] {
+		closing.a.reset();
+		char byte;
+		return int(recv(closing.b, &byte, 1, MSG_DONTWAIT));
+	});
+	if (!be().native()) // where the close waits for the harvest
+		CHECK(closer.done_within(patience_ms / 3));
+	CHECK_FALSE(harvest.done());
+	page.fill();
+	CHECK(sending.result() == bytes);
+	CHECK(harvest.result() == 1);
+	CHECK(closer.result() == 0); // closed, and not held
+	CHECK(data_of(ep.wait()) == Data{ 1 });
 }
 
 TEST_CASE_METHOD(Case, "ledger 23: files whose ->poll takes locks of their own, asked and woken at once",
