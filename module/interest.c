@@ -91,20 +91,23 @@ static void unhook(struct myep_item *item)
 
 /*
  * Might ->poll take long, for want of something that user space has to do? Not that of
- * pipes and sockets, nor of what has an anonymous inode, which is of no type. But vsock
- * takes the lock that a sender holds while its buffer is paged in, FUSE asks its
- * daemon, and of a device who knows.
+ * pipes and sockets, nor of the kernel's own files with an anonymous inode, which is of
+ * no type. But vsock takes a lock that is held while the buffer of a send is paged in,
+ * FUSE asks its daemon, and of a driver who knows.
  */
 static bool poll_may_block(struct file *file)
 {
-	umode_t mode = file_inode(file)->i_mode;
+	const struct inode *inode = file_inode(file);
+	umode_t mode = inode->i_mode;
 
 	if (S_ISSOCK(mode)) {
 		const struct socket *sock = sock_from_file(file);
 
 		return sock && READ_ONCE(sock->ops)->family == PF_VSOCK;
 	}
-	return mode & S_IFMT && !S_ISFIFO(mode);
+	if (S_ISFIFO(mode))
+		return !inode->i_pipe; /* rpc_pipefs */
+	return mode & S_IFMT || file->f_op->owner;
 }
 
 static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
@@ -178,44 +181,52 @@ static void item_remove(struct myep_item *item)
 }
 
 /*
- * Under ep->mtx, and nest_mutex if @nest. The caller holds @file. Out of line, so
- * that only an ADD pays for a table on the stack.
+ * A new item, in the index. Under ep->mtx, and nest_mutex if @nest. The caller holds
+ * @file.
  */
-static noinline int item_add(struct myep *ep, struct file *file, int fd,
-			     __poll_t events, u64 data, bool nest)
+static struct myep_item *item_insert(struct myep *ep, struct file *file, int fd,
+				     __poll_t events, u64 data, bool nest)
 {
-	struct hook_table table = { .failed = false };
-	struct myep_item *item;
-	bool pollers = false;
-	__poll_t revents;
+	struct myep_item *item = item_alloc(ep, file, fd, events, data);
 	int err;
 
 	/* That it is there already is the first thing to say. */
-	item = item_alloc(ep, file, fd, events, data);
 	if (unlikely(!item))
-		return myep_index_find(file, ep, fd) ? -EEXIST : -ENOMEM;
+		return ERR_PTR(myep_index_find(file, ep, fd) ? -EEXIST : -ENOMEM);
 	if (unlikely(!myep_index_add(item))) {
 		kmem_cache_free(myep_item_cache, item);
-		return -EEXIST;
+		return ERR_PTR(-EEXIST);
 	}
 	/* Charged last: a failed ADD must not take another's place, be it for a moment. */
 	if (unlikely(!myep_quota_charge(ep->quota))) {
 		kmem_cache_free(myep_item_cache, myep_index_take(file, ep, fd));
-		return -ENOSPC;
+		return ERR_PTR(-ENOSPC);
 	}
 	refcount_inc(&ep->refs);
 	if (unlikely(item->nested))
 		atomic_inc(&myep_of(file)->watchers);
 
-	/*
-	 * All that can reject the item comes before the first wakeup can reach
-	 * it, but for memory that runs out among its entries.
-	 */
 	if (unlikely(nest)) {
 		err = myep_nest_check_paths(file);
-		if (err)
-			goto err_remove;
+		if (err) {
+			item_remove(myep_index_take(file, ep, fd));
+			return ERR_PTR(err);
+		}
 	}
+	return item;
+}
+
+/*
+ * Hook a new item into the wait queues of its file, and queue it if it is ready. What
+ * can reject it comes before the first wakeup can reach it, but for memory that runs
+ * out among its entries. Under ep->mtx. The caller holds @file.
+ */
+static int item_start(struct myep *ep, struct myep_item *item, struct file *file)
+{
+	struct hook_table table = { .item = item };
+	bool pollers = false;
+	__poll_t revents;
+	int err;
 
 	if (item->events & EPOLLWAKEUP) {
 		err = myep_ws_create(item);
@@ -223,7 +234,6 @@ static noinline int item_add(struct myep *ep, struct file *file, int fd,
 			goto err_remove;
 	}
 
-	table.item = item;
 	init_poll_funcptr(&table.pt, hook_onto);
 	revents = myep_item_poll(item, file, &table.pt, 1);
 	if (unlikely(table.failed)) {
@@ -243,14 +253,16 @@ static noinline int item_add(struct myep *ep, struct file *file, int fd,
 	return 0;
 
 err_remove:
-	item_remove(myep_index_take(file, ep, fd));
+	item_remove(myep_index_take(file, ep, item->fd));
 	return err;
 }
 
-static int ctl_add(struct myep *ep, struct file *file, int fd,
-		   __poll_t events, u64 data)
+/* Out of line, so that only an ADD pays for a table on the stack. */
+static noinline int ctl_add(struct myep *ep, struct file *file, int fd,
+			    __poll_t events, u64 data)
 {
 	struct myep *child = myep_is_instance(file) ? myep_of(file) : NULL;
+	struct myep_item *item;
 	bool nest = child;
 	int err;
 
@@ -274,10 +286,11 @@ again:
 		nest = true;
 		goto again;
 	}
-	err = item_add(ep, file, fd, events, data, nest);
-	mutex_unlock(&ep->mtx);
+	item = item_insert(ep, file, fd, events, data, nest);
 	if (unlikely(nest))
 		myep_nest_end(child);
+	err = IS_ERR(item) ? PTR_ERR(item) : item_start(ep, item, file);
+	mutex_unlock(&ep->mtx);
 	return err;
 }
 

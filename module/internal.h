@@ -46,7 +46,8 @@
  *
  *   nest_mutex: a cycle can only be seen with the whole topology in view.
  *     Two ADDs that nest A in B and B in A at once would each find nothing.
- *     Taken for an ADD that nests, or into an instance that is nested.
+ *     Taken for an ADD that nests, or into an instance that is nested; not held
+ *     while the file that is added is polled.
  *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
  *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep.
  *     Several are held only along a chain parent -> child; there are no cycles,
@@ -77,7 +78,7 @@
  *   rewoken		set in pass_on(), read when the last reference is gone
  *   file		set once; cleared by ->release under the lock of its bucket
  *   watchers		atomic; raised under nest_mutex
- *   nest_seq, nest_depth	nest_mutex
+ *   nest_seq, nest_depth, paths	nest_mutex
  *   refs		refcount: the file, each item, each upward walk, a queued rewake, each
  *			close by a worker
  *   busy_poll		READ_ONCE/WRITE_ONCE
@@ -125,7 +126,8 @@
  * Removal
  * -------
  *
- *   A. DEL, and ADD undoing itself	ctl_del(), add(); ep->mtx, file pinned
+ *   A. DEL, and ADD undoing itself	ctl_del(), item_insert(), item_start(); ep->mtx,
+ *					file pinned
  *   B. close of the instance		myep_release_items(); nothing held
  *   C. close of the watched file	myep_file_closing(); must not sleep
  *
@@ -223,6 +225,16 @@ struct myep_busy_poll {
 };
 
 /**
+ * struct myep_paths - paths up the graph of instances, to those that nobody watches
+ * @seq:	the nesting walk that counted them
+ * @count:	how many, by their number of links
+ */
+struct myep_paths {
+	u64 seq;
+	u16 count[MYEP_MAX_NESTS + 1];
+};
+
+/**
  * struct myep - an instance
  * @wq:		threads in a wait; its lock is the instance lock
  * @ready:	items with news
@@ -240,6 +252,7 @@ struct myep_busy_poll {
  * @watchers:	items of other instances that watch @file
  * @refs:	references: see "What guards each field"
  * @nest_seq:	the last nesting walk that came by
+ * @paths:	the paths up from it
  * @file:	the [myepoll] file, NULL once it is closed
  * @quota:	the creator's count of watches
  * @rcu:	frees it where @rewake was used
@@ -262,6 +275,7 @@ struct myep {
 	atomic_t watchers;
 	refcount_t refs;
 	u64 nest_seq;
+	struct myep_paths paths;
 	struct file *file;
 	struct myep_quota *quota;
 	struct rcu_head rcu;

@@ -6,9 +6,11 @@
  * ->poll recurse MYEP_MAX_NESTS deep at most, and bounds how many instances one
  * wakeup can run through. Called from ADD alone.
  *
- * nest_mutex is held from the check to the end of the ADD. Meanwhile the graph
- * below and above it can only shrink: an ADD that nests takes nest_mutex, and so
- * does any ADD to an instance that is watched, or about to be.
+ * nest_mutex is held from the check until the new item is in the index, but not
+ * while its file is polled, which may take as long as a FUSE daemon likes. Meanwhile
+ * the graph below and above it can only shrink: an ADD that nests takes nest_mutex,
+ * and so does any ADD to an instance that is watched, or about to be. What an ADD
+ * looks at is each watch below it, and each of the same files, once.
  */
 #include <linux/dcache.h>
 #include <linux/file.h>
@@ -28,10 +30,10 @@ static u64 nest_seq;
 #define TOO_DEEP	(MYEP_MAX_NESTS + 1)
 
 /*
- * Paths of each length that may lead from one file up to instances that nobody
- * watches, epoll's figures. An instance that watches the file itself is free.
+ * Paths of each length that may lead from an instance that watches a file up to
+ * instances that nobody watches, epoll's figures. Those of no links are free.
  */
-static const int path_limits[MYEP_MAX_NESTS + 1] = { INT_MAX, 500, 100, 50, 10 };
+static const int path_limits[MYEP_MAX_NESTS + 1] = { 0, 500, 100, 50, 10 };
 
 /**
  * myep_is_foreign_epoll - is this an epoll file of the kernel's own?
@@ -144,7 +146,7 @@ int myep_nest_begin(struct myep *ep, struct myep *child)
 }
 
 /**
- * myep_nest_end - after the ADD
+ * myep_nest_end - the item is in the index, or will not be
  * @child: what myep_nest_begin() was given
  *
  * A new item counts as a watcher of its own.
@@ -156,60 +158,69 @@ void myep_nest_end(struct myep *child)
 	mutex_unlock(&nest_mutex);
 }
 
-/* struct paths - the paths counted from one file, by length */
-struct paths {
-	int count[MYEP_MAX_NESTS + 1];
-};
-
-/* One more path of @length links ends at an instance that nobody watches. */
-static int count_top(struct paths *paths, int length)
+/* Add the paths of @from to those of @to, where they are @longer links longer. */
+static void add_paths(struct myep_paths *to, const struct myep_paths *from, int longer)
 {
-	return ++paths->count[length] > path_limits[length] ? -EINVAL : 0;
+	int i;
+
+	/* Of those that are too many one more is as bad as any number. */
+	for (i = 1; i <= MYEP_MAX_NESTS; i++)
+		to->count[i] = min(to->count[i] + from->count[i - longer],
+				   path_limits[i] + 1);
 }
 
-/*
- * Count the paths up from @file, which belongs to @owner if that is not NULL, and mark
- * the items that watch it. A removal takes its item from the index first and counts the
- * watcher down later, so one more level may be looked at than there is.
- */
-static int count_paths(struct file *file, struct myep *owner, int length,
-		       struct paths *paths)
+/* The paths up from @ep; one of no links where nobody watches it. */
+static const struct myep_paths *paths_above(struct myep *ep)
 {
-	struct myep_watcher w = { .seq = nest_seq };
+	struct file *file = READ_ONCE(ep->file);
+	struct myep_watcher w = {};
+	struct myep_paths paths = { .seq = nest_seq };
 	bool top = true;
-	int err = 0;
 
-	while (file && myep_index_next_watcher(file, owner, &w)) {
-		if (length > MYEP_MAX_NESTS)
-			err = -EINVAL;
-		else if (atomic_read(&w.ep->watchers))
-			err = count_paths(READ_ONCE(w.ep->file), w.ep,
-					  length + 1, paths);
-		else
-			err = count_top(paths, length);
+	lockdep_assert_held(&nest_mutex);
+
+	if (ep->paths.seq == nest_seq)
+		return &ep->paths;
+
+	/* Most have no watchers, which needs no look into the index. */
+	if (!atomic_read(&ep->watchers))
+		file = NULL;
+	while (file && myep_index_next_watcher(file, ep, &w)) {
+		add_paths(&paths, paths_above(w.ep), 1);
 		top = false;
-		if (err) {
-			myep_put(w.ep);
-			break;
-		}
 		cond_resched();
 	}
-	/* The watchers that the caller counted have just gone. */
-	if (top && owner)
-		err = count_top(paths, length - 1);
-	return err;
+	paths.count[0] = top;
+	ep->paths = paths;
+	return &ep->paths;
+}
+
+/* Count the paths up from @file, no instance, and mark the items that watch it. */
+static int count_paths(struct file *file)
+{
+	struct myep_watcher w = { .seq = nest_seq };
+	struct myep_paths paths = {};
+	int i;
+
+	while (myep_index_next_watcher(file, NULL, &w)) {
+		add_paths(&paths, paths_above(w.ep), 0);
+		cond_resched();
+	}
+	for (i = 1; i <= MYEP_MAX_NESTS; i++)
+		if (paths.count[i] > path_limits[i])
+			return -EINVAL;
+	return 0;
 }
 
 static int check_paths(struct file *file, int level)
 {
-	struct paths paths = {};
 	struct myep_item *item;
 	struct myep_walk walk;
 	struct myep *ep;
 	int err = 0;
 
 	if (!myep_is_instance(file))
-		return count_paths(file, NULL, 0, &paths);
+		return count_paths(file);
 
 	ep = myep_of(file);
 	if (ep->nest_seq == nest_seq)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <numeric>
+#include <random>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -369,6 +370,80 @@ TEST_CASE_METHOD(Tidy, "paths: each number that a file is watched under is one, 
 		REQUIRE(middle.del(numbers[i]) == 0);
 	CHECK(link(other, middle) == 0);
 	CHECK(middle.add(leaf, EPOLLIN) == -EINVAL);
+}
+
+TEST_CASE_METHOD(Tidy, "paths: those above an instance are counted once, however many files are below",
+		 "[1.5][nesting][paths]")
+{
+	constexpr int leaves = 1000, tops = 500;
+
+	allow_descriptors(2500);
+	std::vector<Fd> files;
+	for (int i = 0; i < leaves; i++)
+		files.push_back(event_fd());
+	Instance middle, first;
+	std::vector<Instance> others(tops - 1);
+	for (const Fd &file : files)
+		if (middle.add(file, EPOLLIN) != 0)
+			FAIL("ADD refused");
+	auto time_to_link = [&] {
+		auto best = Clock::duration::max();
+		for (int round = 0; round < 5; round++) {
+			auto start = Clock::now();
+			REQUIRE(link(first, middle) == 0);
+			best = std::min(best, Clock::now() - start);
+			REQUIRE(first.del(middle.fd()) == 0);
+		}
+		return best;
+	};
+
+	auto below_one = time_to_link();
+	for (auto &top : others)
+		if (link(top, middle) != 0)
+			FAIL("refused below the limit");
+	auto below_many = time_to_link();
+	if (!be().native())
+		CHECK(below_many < 10 * below_one);
+}
+
+TEST_CASE_METHOD(Tidy, "nested: random graphs, with several numbers for each link, are judged as by the kernel's epoll",
+		 "[1.5][nesting][paths][differential]")
+{
+	constexpr int nodes = 9, leaves = 2, numbers = 6, steps = 300, graphs = 40;
+	std::mt19937 random(20260926);
+	auto pick = [&](int n) { return static_cast<int>(random() % n); };
+	int refused[2] = {}; // for a cycle or depth, and for paths
+
+	for (int graph = 0; graph < graphs; graph++) {
+		CAPTURE(graph);
+		Instance ours[nodes];
+		std::vector<Instance> theirs;
+		std::vector<Fd> our_fds, their_fds; // the numbers of each node, then of each leaf
+		for (int i = 0; i < nodes; i++)
+			theirs.emplace_back(native_epoll());
+		for (int i = 0; i < nodes + leaves; i++) {
+			Fd our_leaf = event_fd(), their_leaf = event_fd(); // its watchers are counted
+			for (int number = 0; number < numbers; number++) {
+				our_fds.push_back(dup_of(i < nodes ? ours[i].fd() : int(our_leaf)));
+				their_fds.push_back(dup_of(i < nodes ? theirs[i].fd() : int(their_leaf)));
+			}
+		}
+		for (int step = 0; step < steps; step++) {
+			// Mostly downward, or all would be cycles
+			int outer = pick(nodes), inner = pick(nodes + leaves);
+			if (inner < outer && pick(20))
+				std::swap(inner, outer);
+			int fd = inner * numbers + pick(numbers);
+			int op = pick(6) ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+			int r = ours[outer].ctl(op, our_fds[fd], EPOLLIN, 0);
+			CAPTURE(step, op, outer, inner, fd);
+			REQUIRE(r == theirs[outer].ctl(op, their_fds[fd], EPOLLIN, 0));
+			refused[0] += r == -ELOOP;
+			refused[1] += r == -EINVAL && outer != inner;
+		}
+	}
+	CHECK(refused[0] > graphs);
+	CHECK(refused[1] > graphs);
 }
 
 TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll is no target of a [myepoll] instance: ELOOP",

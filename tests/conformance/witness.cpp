@@ -268,3 +268,28 @@ TEST_CASE_METHOD(Watched, "an instance busy polls the queue of the last event be
 	CAPTURE(before, without_sleep, once);
 	CHECK(before == 0);
 }
+
+TEST_CASE_METHOD(Watched, "a driver's file may sleep in its ->poll, and keeps no other open meanwhile, inode or not",
+		 "[1.4][1.6][witness]")
+{
+	Instance ep;
+	Fd driver(file.call(WITNESS_ANON));
+	Pair closing = make_pair(SOCK_STREAM);
+	REQUIRE(ep.add(driver, EPOLLOUT, 1) == 0);
+	REQUIRE(ep.add(closing.a, EPOLLOUT, 2) == 0); // ready, and so next in the harvest
+	file.call(WITNESS_STALL, 1);
+	Blocked harvest(ep, 0);
+	harvest.asleep();
+	Blocked closer([&] {
+		closing.a.reset();
+		char byte;
+		return int(recv(closing.b, &byte, 1, MSG_DONTWAIT));
+	});
+	if (!be().native()) // where the close waits for the harvest
+		CHECK(closer.done_within(patience_ms / 3));
+	CHECK_FALSE(harvest.done());
+	file.call(WITNESS_STALL, 0);
+	CHECK(harvest.result() == 1);
+	CHECK(closer.result() == 0);
+	CHECK(data_of(ep.wait()) == Data{ 1 });
+}

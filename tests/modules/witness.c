@@ -5,6 +5,8 @@
  *
  * For the tests of myepoll. One process at a time; what it asks for is in witness.h.
  */
+#include <linux/anon_inodes.h>
+#include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kprobes.h>
@@ -15,6 +17,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/wait.h>
 #include <net/sock.h>
 
 #include "witness.h"
@@ -38,6 +41,7 @@ static struct {
 	int woken;
 	unsigned long slack;
 	atomic_t busy;
+	bool stall;
 } w = { .lock = __MUTEX_INITIALIZER(w.lock) };
 
 /* int default_wake_function(wait, mode, flags, key), flags in kernel/sched/sched.h */
@@ -131,6 +135,19 @@ static long seem_received(int fd)
 	return err;
 }
 
+static DECLARE_WAIT_QUEUE_HEAD(stalled);
+
+static __poll_t anon_poll(struct file *file, poll_table *pt)
+{
+	wait_event(stalled, !READ_ONCE(w.stall));
+	return EPOLLOUT;
+}
+
+static const struct file_operations anon_fops = {
+	.owner	= THIS_MODULE,
+	.poll	= anon_poll,
+};
+
 static long witness_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	switch (cmd) {
@@ -148,6 +165,12 @@ static long witness_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return atomic_read(&w.busy);
 	case WITNESS_SLACK:
 		return READ_ONCE(w.slack);
+	case WITNESS_ANON:
+		return anon_inode_getfd("[witness]", &anon_fops, NULL, O_RDWR | O_CLOEXEC);
+	case WITNESS_STALL:
+		WRITE_ONCE(w.stall, arg);
+		wake_up_all(&stalled);
+		return 0;
 	}
 	return -ENOTTY;
 }

@@ -27,5 +27,9 @@
 #define WITNESS_BUSY		_IO('W', 5)
 /* The slack of the last sleep with a timeout in this process, in ns */
 #define WITNESS_SLACK		_IO('W', 6)
+/* A descriptor of another file, with an anonymous inode as a driver's may be. It is writable. */
+#define WITNESS_ANON		_IO('W', 7)
+/* From now on (1), or not any more (0), the ->poll of that file sleeps before it answers */
+#define WITNESS_STALL		_IO('W', 8)
 
 #endif /* WITNESS_H */
