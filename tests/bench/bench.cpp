@@ -291,6 +291,9 @@ template <class D> void level(const Kind &kind, int ready)
 		write8(pair.to);
 		add<D>(ep, pair.from);
 	}
+	// A packet on loopback may still be on its way.
+	while (D::wait(ep, events, 1024, 0) < ready)
+		usleep(100);
 	report(D::name, operation,
 	       cost(std::max(turns() / ready, 50), [&] { D::wait(ep, events, 1024, 0); }));
 }
