@@ -39,6 +39,7 @@ MissingPage::MissingPage()
 
 MissingPage::~MissingPage()
 {
+	uffd_.reset(); // who stands still goes on
 	munmap(page_, page_size);
 }
 
