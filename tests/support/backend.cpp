@@ -31,6 +31,26 @@ std::uint64_t address(const void *p)
 	return reinterpret_cast<std::uintptr_t>(p);
 }
 
+// Made at the start, like what follows: what is made at the first use can be half made, and
+// stay so in the child, when another thread forks.
+void *const bad_page = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+Version read_version()
+{
+	utsname u{};
+	Version v{};
+	uname(&u);
+	// Debian 12 calls its 6.1.192 "6.1.0-56-amd64" and says the rest in the build's
+	// description.
+	const char *debian = std::strstr(u.version, "Debian ");
+	if (!debian || std::sscanf(debian, "Debian %d.%d.%d", &v.major, &v.minor, &v.patch) < 2)
+		std::sscanf(u.release, "%d.%d.%d", &v.major, &v.minor, &v.patch);
+	return v;
+}
+
+const Version version = read_version();
+
+// By the first instance, which is there before any thread
 int device()
 {
 	static const int fd = [] {
@@ -85,6 +105,7 @@ std::optional<Door> door_named(const char *name)
 }
 
 Backend chosen{ Door::epoll };
+const Backend kernels_own{ Door::epoll };
 
 } // namespace
 
@@ -95,8 +116,7 @@ const Backend &be()
 
 const Backend &native_epoll()
 {
-	static const Backend backend{ Door::epoll };
-	return backend;
+	return kernels_own;
 }
 
 
@@ -248,23 +268,11 @@ bool Backend::never_a_false_zero() const
 
 epoll_event *bad_event()
 {
-	static void *const page = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return static_cast<epoll_event *>(page);
+	return static_cast<epoll_event *>(bad_page);
 }
 
 Version running_kernel()
 {
-	static const Version version = [] {
-		utsname u{};
-		Version v{};
-		uname(&u);
-		// Debian 12 calls its 6.1.192 "6.1.0-56-amd64" and says the rest in
-		// the build's description.
-		const char *debian = std::strstr(u.version, "Debian ");
-		if (!debian || std::sscanf(debian, "Debian %d.%d.%d", &v.major, &v.minor, &v.patch) < 2)
-			std::sscanf(u.release, "%d.%d.%d", &v.major, &v.minor, &v.patch);
-		return v;
-	}();
 	return version;
 }
 
