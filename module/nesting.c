@@ -10,7 +10,9 @@
  * while its file is polled, which may take as long as a FUSE daemon likes. Meanwhile
  * the graph below and above it can only shrink: an ADD that nests takes nest_mutex,
  * and so does any ADD to an instance that is watched, or about to be. What an ADD
- * looks at is each watch below it, and each of the same files, once.
+ * looks at is each watch below it, and each of the same files, once. But it waits for
+ * the mtx of each instance below, and so for a harvest there whose ->poll or fault
+ * takes its time, as in epoll.
  */
 #include <linux/dcache.h>
 #include <linux/file.h>

@@ -50,7 +50,7 @@ Version read_version()
 
 const Version version = read_version();
 
-// By the first instance, which is there before any thread
+// Opened while options are taken
 int device()
 {
 	static const int fd = [] {
