@@ -289,7 +289,8 @@ TEST_CASE_METHOD(Watched, "a driver's file may sleep in its ->poll, and keeps no
 		CHECK(closer.done_within(patience_ms / 3));
 	CHECK_FALSE(harvest.done());
 	file.call(WITNESS_STALL, 0);
-	CHECK(harvest.result() == 1);
+	int harvested = harvest.result();
+	CHECK((harvested == 1 || (be().native() && harvested == 2)));
 	CHECK(closer.result() == 0);
 	CHECK(data_of(ep.wait()) == Data{ 1 });
 }

@@ -231,7 +231,8 @@ TEST_CASE_METHOD(Case, "ledger 23: a vsock whose sender is in a page fault keeps
 	CHECK_FALSE(harvest->done());
 	page.fill();
 	CHECK(sending->result() == bytes);
-	CHECK(harvest->result() == 1);
+	int harvested = harvest->result();
+	CHECK((harvested == 1 || (be().native() && harvested == 2)));
 	CHECK(closer->result() == 0); // closed, and not held
 	CHECK(data_of(ep.wait()) == Data{ 1 });
 }

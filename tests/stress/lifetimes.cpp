@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -605,6 +606,36 @@ TEST_CASE_METHOD(Tidy, "an instance with very many items is closed, and so is a 
 	for (auto &ep : eps)
 		if (ep.count(0) != 0)
 			FAIL("an event of a closed file");
+}
+
+TEST_CASE_METHOD(Case, "a file of very many watches, all ready, closes while the instance is polled", "[1.6][ledger14]")
+{
+	constexpr int numbers = 5000;
+	allow_descriptors(numbers + 200);
+	std::vector<Fd> targets(numbers);
+	Fd target = event_fd(1);
+	for (auto &number : targets) {
+		number = dup_of(target);
+		if (ep.add(number, EPOLLIN) != 0)
+			FAIL("ADD");
+	}
+	target.reset();
+	while (targets.size() > 1)
+		targets.pop_back();
+	std::atomic<bool> polls{ false };
+	Blocked poller([&] { // until there is nothing
+		pollfd p{ ep.fd(), POLLIN, 0 };
+		for (auto end = Clock::now() + milliseconds(patience_ms); Clock::now() < end; polls = true)
+			if (poll(&p, 1, 0) == 0)
+				return 0;
+		return 1;
+	});
+	while (!polls)
+		std::this_thread::yield();
+	targets.clear();
+	CHECK(poller.result() == 0);
+	CHECK(watches(ep.fd()).empty());
+	CHECK(ep.count(0) == 0);
 }
 
 TEST_CASE_METHOD(Tidy, "after a storm a user's quota is whole again", "[1.7][sysctl]")
