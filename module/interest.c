@@ -263,7 +263,7 @@ static noinline int ctl_add(struct myep *ep, struct file *file, int fd,
 {
 	struct myep *child = myep_is_instance(file) ? myep_of(file) : NULL;
 	struct myep_item *item;
-	bool nest = child;
+	bool nest = false;
 	int err;
 
 	if (unlikely(myep_is_foreign_epoll(file)))
@@ -278,10 +278,14 @@ again:
 	}
 	mutex_lock(&ep->mtx);
 	/*
+	 * What changes the graph needs nest_mutex, which comes first. But who has
+	 * held this mtx till now, in a ->poll or a fault, may have taken its time: that
+	 * was waited for without nest_mutex, so that nobody else had to.
+	 *
 	 * An instance becomes nested under its mtx (myep_nest_begin()), so an ADD
 	 * that sees it unwatched here can finish before it is watched.
 	 */
-	if (unlikely(atomic_read(&ep->watchers) && !nest)) {
+	if (unlikely((child || atomic_read(&ep->watchers)) && !nest)) {
 		mutex_unlock(&ep->mtx);
 		nest = true;
 		goto again;
@@ -510,7 +514,8 @@ void myep_file_closing(struct file *file)
 
 /**
  * __myep_file_put - a walk has dropped the last reference
- * @file: the file; the walk's caller is about to return to user space
+ * @file: the file; the walk's caller is about to return to user space, unless it is an
+ *        ADD that has to wait for another mutex first, as in epoll
  */
 void __myep_file_put(struct file *file)
 {

@@ -12,7 +12,7 @@
  * and so does any ADD to an instance that is watched, or about to be. What an ADD
  * looks at is each watch below it, and each of the same files, once. But it waits for
  * the mtx of each instance below, and so for a harvest there whose ->poll or fault
- * takes its time, as in epoll.
+ * takes its time, as in epoll. For that of the instance added to, ADD has waited before.
  */
 #include <linux/dcache.h>
 #include <linux/file.h>

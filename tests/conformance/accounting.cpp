@@ -15,14 +15,8 @@ namespace {
 constexpr int nobody = 65534;
 
 // Sets the limit for as long as it lives
-class Limit {
-public:
-	Limit() : before_(slurp(be().max_user_watches())) {}
-	~Limit() { spill(be().max_user_watches(), before_); }
-	void set(long n) { spill(be().max_user_watches(), std::to_string(n) + "\n"); }
-
-private:
-	std::string before_;
+struct Limit : Setting {
+	Limit() : Setting(be().max_user_watches()) {}
 };
 
 // A child of another user, whose count starts at 0, with an instance of its own
@@ -38,7 +32,7 @@ int as_nobody(const std::function<int(const Instance &)> &body)
 
 } // namespace
 
-TEST_CASE_METHOD(Tidy, "quota: the default is 4% of low memory in watches", "[1.7][accounting]")
+TEST_CASE_METHOD(Tidy, "quota: the default is 4% of low memory in watches", "[accounting]")
 {
 	std::string meminfo = slurp("/proc/meminfo"), total = "MemTotal:";
 	REQUIRE(meminfo.find(total) == 0);
@@ -50,7 +44,7 @@ TEST_CASE_METHOD(Tidy, "quota: the default is 4% of low memory in watches", "[1.
 }
 
 TEST_CASE_METHOD(Tidy, "quota: the watch beyond it is ENOSPC and leaves nothing; DEL and close give back",
-		 "[1.7][1.2][accounting][sysctl]")
+		 "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(3);
@@ -78,7 +72,7 @@ TEST_CASE_METHOD(Tidy, "quota: the watch beyond it is ENOSPC and leaves nothing;
 	      }) == 0);
 }
 
-TEST_CASE_METHOD(Tidy, "quota: closing an instance gives back all of its watches", "[1.7][accounting][sysctl]")
+TEST_CASE_METHOD(Tidy, "quota: closing an instance gives back all of its watches", "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(8);
@@ -99,7 +93,7 @@ TEST_CASE_METHOD(Tidy, "quota: closing an instance gives back all of its watches
 }
 
 TEST_CASE_METHOD(Tidy, "quota: an ADD that fails takes no place, not even for a moment",
-		 "[1.2][1.7][accounting][sysctl]")
+		 "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(2);
@@ -124,7 +118,7 @@ TEST_CASE_METHOD(Tidy, "quota: an ADD that fails takes no place, not even for a 
 }
 
 TEST_CASE_METHOD(Tidy, "quota: a watch counts once however many queues it sleeps on; instances do not count",
-		 "[1.7][accounting][sysctl]")
+		 "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(2);
@@ -138,7 +132,7 @@ TEST_CASE_METHOD(Tidy, "quota: a watch counts once however many queues it sleeps
 	      }) == 0);
 }
 
-TEST_CASE_METHOD(Tidy, "quota: ENOSPC comes after EEXIST, ENOENT, EINVAL and ELOOP", "[1.2][accounting][sysctl]")
+TEST_CASE_METHOD(Tidy, "quota: ENOSPC comes after EEXIST, ENOENT, EINVAL and ELOOP", "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(3);
@@ -161,7 +155,7 @@ TEST_CASE_METHOD(Tidy, "quota: ENOSPC comes after EEXIST, ENOENT, EINVAL and ELO
 	      }) == 0);
 }
 
-TEST_CASE_METHOD(Tidy, "quota: a limit of 0 allows no watch at all", "[1.7][accounting][sysctl]")
+TEST_CASE_METHOD(Tidy, "quota: a limit of 0 allows no watch at all", "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(0);
@@ -171,7 +165,7 @@ TEST_CASE_METHOD(Tidy, "quota: a limit of 0 allows no watch at all", "[1.7][acco
 	      }) == 0);
 }
 
-TEST_CASE_METHOD(Case, "quota: a refused path takes no quota", "[1.2][accounting][sysctl]")
+TEST_CASE_METHOD(Case, "quota: a refused path takes no quota", "[accounting][sysctl]")
 {
 	allow_descriptors(2500);
 	Limit limit;
@@ -194,7 +188,7 @@ TEST_CASE_METHOD(Case, "quota: a refused path takes no quota", "[1.2][accounting
 }
 
 TEST_CASE_METHOD(Tidy, "quota: a watch is counted for who made the instance, not for who adds",
-		 "[1.7][accounting][sysctl]")
+		 "[accounting][sysctl]")
 {
 	Limit limit;
 	limit.set(2);

@@ -168,7 +168,7 @@ struct Compat : Tidy {
 
 } // namespace
 
-TEMPLATE_TEST_CASE("32-bit: create, ctl and wait, on events of 12 bytes", "[1.7][compat]", I386, X32)
+TEMPLATE_TEST_CASE("32-bit: create, ctl and wait, on events of 12 bytes", "[compat]", I386, X32)
 {
 	Compat<TestType> c;
 	if (c.missing())
@@ -196,7 +196,7 @@ TEMPLATE_TEST_CASE("32-bit: create, ctl and wait, on events of 12 bytes", "[1.7]
 	CHECK(elapsed_of([&] { c.wait(ep, 8, 20); }) >= milliseconds(20));
 }
 
-TEMPLATE_TEST_CASE("32-bit: a negative timeout waits for an event", "[1.4][1.7][compat]", I386, X32)
+TEMPLATE_TEST_CASE("32-bit: a negative timeout waits for an event", "[compat]", I386, X32)
 {
 	Compat<TestType> c;
 	if (c.missing())
@@ -213,7 +213,7 @@ TEMPLATE_TEST_CASE("32-bit: a negative timeout waits for an event", "[1.4][1.7][
 	}
 }
 
-TEMPLATE_TEST_CASE("32-bit: a pwait's mask", "[1.4][1.7][compat][signals]", I386, X32)
+TEMPLATE_TEST_CASE("32-bit: a pwait's mask", "[compat][signals]", I386, X32)
 {
 	Compat<TestType> c;
 	if (c.missing())
@@ -235,7 +235,7 @@ TEMPLATE_TEST_CASE("32-bit: a pwait's mask", "[1.4][1.7][compat][signals]", I386
 	sigaction(SIGUSR1, &old, nullptr);
 }
 
-TEMPLATE_TEST_CASE("32-bit and 64-bit programs share an instance", "[1.6][1.7][compat]", I386, X32)
+TEMPLATE_TEST_CASE("32-bit and 64-bit programs share an instance", "[compat]", I386, X32)
 {
 	Compat<TestType> c;
 	if (c.missing())
@@ -250,7 +250,7 @@ TEMPLATE_TEST_CASE("32-bit and 64-bit programs share an instance", "[1.6][1.7][c
 	CHECK(c.event(1).data == 1ULL << 41);
 }
 
-TEST_CASE("32-bit: the fast door through i386's short form of fadvise64; foreign files refuse it", "[1.7][compat]")
+TEST_CASE("32-bit: the fast door through i386's short form of fadvise64; foreign files refuse it", "[compat]")
 {
 	Compat<I386> c;
 	if (c.missing())

@@ -12,7 +12,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-TEST_CASE_METHOD(Tidy, "create1 takes EPOLL_CLOEXEC and no other bit", "[1.1][create]")
+TEST_CASE_METHOD(Tidy, "create1 takes EPOLL_CLOEXEC and no other bit", "[create]")
 {
 	for (int bit = 0; bit < 32; bit++) {
 		int flag = static_cast<int>(1U << bit);
@@ -30,7 +30,7 @@ TEST_CASE_METHOD(Tidy, "create1 takes EPOLL_CLOEXEC and no other bit", "[1.1][cr
 	CHECK(fcntl(cloexec, F_GETFD) == FD_CLOEXEC);
 }
 
-TEST_CASE_METHOD(Tidy, "create ignores its size unless it is 0 or less: EINVAL", "[1.1][create]")
+TEST_CASE_METHOD(Tidy, "create ignores its size unless it is 0 or less: EINVAL", "[create]")
 {
 	// The module has no create(size): its library checks the size.
 	for (int size : { 0, -1, INT32_MIN })
@@ -43,7 +43,7 @@ TEST_CASE_METHOD(Tidy, "create ignores its size unless it is 0 or less: EINVAL",
 }
 
 TEST_CASE_METHOD(Tidy, "create without a free descriptor is EMFILE, after EINVAL of the flags",
-		 "[1.1][create]")
+		 "[create]")
 {
 	CHECK(in_child([] {
 		      rlimit none{ 0, 0 };
@@ -56,7 +56,7 @@ TEST_CASE_METHOD(Tidy, "create without a free descriptor is EMFILE, after EINVAL
 	      }) == 0);
 }
 
-TEST_CASE_METHOD(Case, "the descriptor is an anonymous inode with epoll's kind of name", "[1.1][create]")
+TEST_CASE_METHOD(Case, "the descriptor is an anonymous inode with epoll's kind of name", "[create]")
 {
 	char text[64] = {};
 	std::string path = "/proc/self/fd/" + std::to_string(ep.fd());
@@ -67,7 +67,7 @@ TEST_CASE_METHOD(Case, "the descriptor is an anonymous inode with epoll's kind o
 }
 
 TEST_CASE_METHOD(Case, "the descriptor is O_RDWR; neither read nor write nor mapped: EINVAL, ENODEV",
-		 "[1.1][create]")
+		 "[create]")
 {
 	char byte = 0;
 	CHECK((fcntl(ep.fd(), F_GETFL) & ~O_LARGEFILE) == O_RDWR);
@@ -79,14 +79,14 @@ TEST_CASE_METHOD(Case, "the descriptor is O_RDWR; neither read nor write nor map
 	CHECK(errno == ENODEV);
 }
 
-TEST_CASE_METHOD(Case, "lseek on the descriptor answers 0", "[1.1][create]")
+TEST_CASE_METHOD(Case, "lseek on the descriptor answers 0", "[create]")
 {
 	CHECK(lseek(ep.fd(), 0, SEEK_SET) == 0);
 	CHECK(lseek(ep.fd(), 100, SEEK_SET) == 0);
 	CHECK(lseek(ep.fd(), 0, SEEK_END) == 0);
 }
 
-TEST_CASE_METHOD(Case, "an unknown ioctl is EINVAL (before 6.9: ENOTTY); FIONBIO works", "[1.1][create]")
+TEST_CASE_METHOD(Case, "an unknown ioctl is EINVAL (before 6.9: ENOTTY); FIONBIO works", "[create]")
 {
 	int unknown = be().has_busy_poll_params() ? EINVAL : ENOTTY;
 	for (unsigned long number : { 0UL, 1UL, 0x8a00UL, 0xdeadbeefUL, 0x5401UL /* TCGETS */ }) {
@@ -100,7 +100,7 @@ TEST_CASE_METHOD(Case, "an unknown ioctl is EINVAL (before 6.9: ENOTTY); FIONBIO
 	CHECK(ep.count(0) == 0); // means nothing to a wait
 }
 
-TEST_CASE_METHOD(Case, "a new instance has no watch and nothing ready", "[1.1][create]")
+TEST_CASE_METHOD(Case, "a new instance has no watch and nothing ready", "[create]")
 {
 	CHECK(watches(ep.fd()).empty());
 	CHECK(ep.count(0) == 0);

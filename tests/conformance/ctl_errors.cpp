@@ -44,7 +44,7 @@ int ctl(int epfd, int op, int fd, std::uint32_t events = EPOLLIN)
 } // namespace
 
 TEST_CASE_METHOD(Case, "1: an unreadable event is EFAULT before every fault but the descriptor's",
-		 "[1.2][ctl]")
+		 "[ctl]")
 {
 	Fd target = event_fd();
 	Fd file = without_poll();
@@ -68,7 +68,7 @@ TEST_CASE_METHOD(Case, "1: an unreadable event is EFAULT before every fault but 
 	CHECK(watches(ep.fd()).size() == 1);
 }
 
-TEST_CASE_METHOD(Case, "1: DEL never touches the event", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "1: DEL never touches the event", "[ctl]")
 {
 	Fd target = event_fd();
 
@@ -79,7 +79,7 @@ TEST_CASE_METHOD(Case, "1: DEL never touches the event", "[1.2][ctl]")
 	}
 }
 
-TEST_CASE_METHOD(Case, "2: an instance that is not open, or O_PATH, is EBADF", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "2: an instance that is not open, or O_PATH, is EBADF", "[ctl]")
 {
 	Fd target = event_fd();
 	Fd file = without_poll();
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(Case, "2: an instance that is not open, or O_PATH, is EBADF", "
 	}
 }
 
-TEST_CASE_METHOD(Case, "3: a target that is not open, or O_PATH, is EBADF", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "3: a target that is not open, or O_PATH, is EBADF", "[ctl]")
 {
 	Fd target = event_fd();
 	Fd path = path_fd();
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(Case, "3: a target that is not open, or O_PATH, is EBADF", "[1.
 	}
 }
 
-TEST_CASE_METHOD(Case, "4: a target without ->poll is EPERM, for every operation", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "4: a target without ->poll is EPERM, for every operation", "[ctl]")
 {
 	Fd regular(must_libc(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)));
 	Fd directory(must_libc(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(Case, "4: a target without ->poll is EPERM, for every operation
 	}
 }
 
-TEST_CASE_METHOD(Case, "6: a file that is no instance is EINVAL", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "6: a file that is no instance is EINVAL", "[ctl]")
 {
 	Fd target = event_fd();
 	Fd other = event_fd();
@@ -150,7 +150,7 @@ TEST_CASE_METHOD(Case, "6: a file that is no instance is EINVAL", "[1.2][ctl]")
 	}
 }
 
-TEST_CASE_METHOD(Case, "6: an instance as its own target is EINVAL, also through a dup", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "6: an instance as its own target is EINVAL, also through a dup", "[ctl]")
 {
 	Fd again = dup_of(ep.fd());
 
@@ -162,7 +162,7 @@ TEST_CASE_METHOD(Case, "6: an instance as its own target is EINVAL, also through
 	}
 }
 
-TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE in a MOD is EINVAL, before ENOENT", "[1.2][ctl][exclusive]")
+TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE in a MOD is EINVAL, before ENOENT", "[ctl][exclusive]")
 {
 	Fd target = event_fd();
 
@@ -174,7 +174,7 @@ TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE in a MOD is EINVAL, before ENOENT", "[
 }
 
 TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE goes with IN, OUT, ERR, HUP, WAKEUP and ET alone, before EEXIST",
-		 "[1.2][ctl][exclusive]")
+		 "[ctl][exclusive]")
 {
 	constexpr std::uint32_t good = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
 				       EPOLLET | EPOLLEXCLUSIVE;
@@ -194,7 +194,7 @@ TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE goes with IN, OUT, ERR, HUP, WAKEUP an
 }
 
 TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE on an instance is EINVAL, before ELOOP and EEXIST",
-		 "[1.2][ctl][exclusive][nesting]")
+		 "[ctl][exclusive][nesting]")
 {
 	Instance inner, outer;
 
@@ -205,7 +205,7 @@ TEST_CASE_METHOD(Case, "7: EPOLLEXCLUSIVE on an instance is EINVAL, before ELOOP
 }
 
 TEST_CASE_METHOD(Case, "8: ELOOP is for ADD alone: MOD and DEL of what would be a cycle are ENOENT",
-		 "[1.2][ctl][nesting]")
+		 "[ctl][nesting]")
 {
 	Instance outer;
 
@@ -217,7 +217,7 @@ TEST_CASE_METHOD(Case, "8: ELOOP is for ADD alone: MOD and DEL of what would be 
 	CHECK(watches(ep.fd()).empty());
 }
 
-TEST_CASE_METHOD(Case, "9: EEXIST, ENOENT; an unknown operation is EINVAL, last", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "9: EEXIST, ENOENT; an unknown operation is EINVAL, last", "[ctl]")
 {
 	Fd target = event_fd();
 
@@ -239,7 +239,7 @@ TEST_CASE_METHOD(Case, "9: EEXIST, ENOENT; an unknown operation is EINVAL, last"
 }
 
 TEST_CASE_METHOD(Case, "9: MOD of a watch added with EPOLLEXCLUSIVE is EINVAL; DEL works",
-		 "[1.2][ctl][exclusive]")
+		 "[ctl][exclusive]")
 {
 	Fd target = event_fd();
 
@@ -251,7 +251,7 @@ TEST_CASE_METHOD(Case, "9: MOD of a watch added with EPOLLEXCLUSIVE is EINVAL; D
 	CHECK(ep.mod(target, EPOLLIN) == -ENOENT);
 }
 
-TEST_CASE_METHOD(Case, "the target is looked up in the caller's descriptor table", "[1.2][1.6][ctl]")
+TEST_CASE_METHOD(Case, "the target is looked up in the caller's descriptor table", "[ctl]")
 {
 	Fd here = event_fd();
 	int number = here;
@@ -272,7 +272,7 @@ TEST_CASE_METHOD(Case, "the target is looked up in the caller's descriptor table
 }
 
 TEST_CASE_METHOD(Case, "ERR and HUP are always watched: a mask of 0 is legal and shown as 0x18",
-		 "[1.2][1.3][ctl][fdinfo]")
+		 "[ctl][fdinfo]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 
@@ -287,7 +287,7 @@ TEST_CASE_METHOD(Case, "ERR and HUP are always watched: a mask of 0 is legal and
 	CHECK(ep.wait() == Events{ { EPOLLHUP, 8 } });
 }
 
-TEST_CASE_METHOD(Case, "bits without a meaning are kept and shown", "[1.2][ctl][fdinfo]")
+TEST_CASE_METHOD(Case, "bits without a meaning are kept and shown", "[ctl][fdinfo]")
 {
 	Fd target = event_fd(1);
 	constexpr std::uint32_t odd = EPOLLIN | 0x20 | 1U << 16 | 1U << 27;
@@ -299,7 +299,7 @@ TEST_CASE_METHOD(Case, "bits without a meaning are kept and shown", "[1.2][ctl][
 	CHECK(watches(ep.fd()) == std::vector<Watch>{ { target, (odd & ~EPOLLIN) | 0x18, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "MOD replaces events and data together", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "MOD replaces events and data together", "[ctl]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 
@@ -312,7 +312,7 @@ TEST_CASE_METHOD(Case, "MOD replaces events and data together", "[1.2][ctl]")
 	CHECK(ep.wait() == Events{ { EPOLLIN | EPOLLOUT, 3 } });
 }
 
-TEST_CASE_METHOD(Case, "MOD to a mask that does not match any more drops what is queued", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "MOD to a mask that does not match any more drops what is queued", "[ctl]")
 {
 	Fd target = event_fd(1);
 
@@ -323,7 +323,7 @@ TEST_CASE_METHOD(Case, "MOD to a mask that does not match any more drops what is
 	CHECK(ep.wait() == Events{ { EPOLLIN, 3 } });
 }
 
-TEST_CASE_METHOD(Case, "a watch added for nothing reports what a MOD asks for later", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "a watch added for nothing reports what a MOD asks for later", "[ctl]")
 {
 	Fd target = event_fd();
 
@@ -336,7 +336,7 @@ TEST_CASE_METHOD(Case, "a watch added for nothing reports what a MOD asks for la
 	CHECK(waiter.events() == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "a queued item that is deleted is not reported, and can be added again", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "a queued item that is deleted is not reported, and can be added again", "[ctl]")
 {
 	Fd target = event_fd(1);
 
@@ -349,7 +349,7 @@ TEST_CASE_METHOD(Case, "a queued item that is deleted is not reported, and can b
 	CHECK(ep.wait() == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "one item holds all wait queues that its file names", "[1.2][ctl]")
+TEST_CASE_METHOD(Case, "one item holds all wait queues that its file names", "[ctl]")
 {
 	// A pipe open for reading and writing sleeps on two queues.
 	char path[] = "/tmp/myepoll-test-XXXXXX";

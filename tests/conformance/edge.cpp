@@ -6,7 +6,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-TEST_CASE_METHOD(Case, "edge: reported once, also what was ready at ADD", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: reported once, also what was ready at ADD", "[edge]")
 {
 	Fd ready = event_fd(1), later = event_fd();
 
@@ -19,7 +19,7 @@ TEST_CASE_METHOD(Case, "edge: reported once, also what was ready at ADD", "[1.3]
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "edge: every wake-up of the source counts, the level need not drop", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: every wake-up of the source counts, the level need not drop", "[edge]")
 {
 	Fd target = event_fd();
 
@@ -31,7 +31,7 @@ TEST_CASE_METHOD(Case, "edge: every wake-up of the source counts, the level need
 	}
 }
 
-TEST_CASE_METHOD(Case, "edge: wake-ups before a harvest are one event", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: wake-ups before a harvest are one event", "[edge]")
 {
 	Fd target = event_fd();
 
@@ -43,7 +43,7 @@ TEST_CASE_METHOD(Case, "edge: wake-ups before a harvest are one event", "[1.3][e
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "edge: a second write to a pipe that was not read is a second event", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: a second write to a pipe that was not read is a second event", "[edge]")
 {
 	Ends pipe = make_pipe();
 
@@ -55,7 +55,7 @@ TEST_CASE_METHOD(Case, "edge: a second write to a pipe that was not read is a se
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "edge: MOD is a new edge even where nothing changed", "[1.2][1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: MOD is a new edge even where nothing changed", "[edge]")
 {
 	Fd target = event_fd(1);
 
@@ -69,7 +69,7 @@ TEST_CASE_METHOD(Case, "edge: MOD is a new edge even where nothing changed", "[1
 	}
 }
 
-TEST_CASE_METHOD(Case, "edge: MOD to and from level-triggered", "[1.2][1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: MOD to and from level-triggered", "[edge]")
 {
 	Fd target = event_fd(1);
 
@@ -83,7 +83,7 @@ TEST_CASE_METHOD(Case, "edge: MOD to and from level-triggered", "[1.2][1.3][edge
 	CHECK(ep.count(0) == 0);
 }
 
-TEST_CASE_METHOD(Case, "edge: an event beyond maxevents stays for the next harvest", "[1.3][1.4][edge]")
+TEST_CASE_METHOD(Case, "edge: an event beyond maxevents stays for the next harvest", "[edge]")
 {
 	Fd targets[3] = { event_fd(1), event_fd(1), event_fd(1) };
 
@@ -94,7 +94,7 @@ TEST_CASE_METHOD(Case, "edge: an event beyond maxevents stays for the next harve
 	CHECK(ep.wait().empty());
 }
 
-TEST_CASE_METHOD(Case, "edge: both directions of a socket report the whole state", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "edge: both directions of a socket report the whole state", "[edge]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 

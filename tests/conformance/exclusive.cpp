@@ -84,7 +84,7 @@ private:
 } // namespace
 
 TEST_CASE_METHOD(Tidy, "exclusive: one write wakes the instance that was added first, every time",
-		 "[1.3][exclusive]")
+		 "[exclusive]")
 {
 	Instance eps[4];
 	Fd target = event_fd();
@@ -112,7 +112,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: one write wakes the instance that was added f
 	}
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: without waiters every instance sees the event", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: without waiters every instance sees the event", "[exclusive]")
 {
 	Instance eps[4];
 	Fd target = event_fd();
@@ -125,7 +125,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: without waiters every instance sees the event
 }
 
 TEST_CASE_METHOD(Tidy, "exclusive: an instance on which nobody waits is told, and does not use up the event",
-		 "[1.3][exclusive]")
+		 "[exclusive]")
 {
 	Instance idle, busy, last;
 	Fd target = event_fd();
@@ -141,7 +141,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: an instance on which nobody waits is told, an
 	CHECK(behind.result() == 0); // the walk ended before it
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: other bits than the wanted ones do not reach it", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: other bits than the wanted ones do not reach it", "[exclusive]")
 {
 	Instance out, in;
 	Fd target = event_fd();
@@ -161,7 +161,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: other bits than the wanted ones do not reach 
 	CHECK(writer.result() == 1);
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: plain watches are all woken besides", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: plain watches are all woken besides", "[exclusive]")
 {
 	Instance first, second, plain, plain_too;
 	Fd target = event_fd();
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: plain watches are all woken besides", "[1.3][
 }
 
 TEST_CASE_METHOD(Tidy, "exclusive: who polls the instance itself does not count as a waiter",
-		 "[1.3][1.5][exclusive]")
+		 "[exclusive]")
 {
 	Instance polled, waited;
 	Fd target = event_fd();
@@ -200,7 +200,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: who polls the instance itself does not count 
 	CHECK(waiter.result() == 1);
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: a wake-up without bits is used up by the first", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: a wake-up without bits is used up by the first", "[exclusive]")
 {
 	Instance first, second;
 	sigset_t set;
@@ -229,7 +229,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: a wake-up without bits is used up by the firs
 	pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with ERR alone is used up by the first", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with ERR alone is used up by the first", "[exclusive]")
 {
 	Instance first, second;
 	Fd target = refused_socket();
@@ -250,7 +250,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with ERR alone is used up by the fi
 	CHECK(b.events() == Events{ { EPOLLERR, 2 } });
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with HUP alone is used up by the first", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with HUP alone is used up by the first", "[exclusive]")
 {
 	Instance first, second;
 	Filtered filtered;
@@ -268,7 +268,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: a wake-up with HUP alone is used up by the fi
 	CHECK(second.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: a source that wakes everyone wakes every instance", "[1.3][exclusive]")
+TEST_CASE_METHOD(Tidy, "exclusive: a source that wakes everyone wakes every instance", "[exclusive]")
 {
 	Instance first, second;
 	Pair pair = make_pair(SOCK_STREAM);
@@ -286,7 +286,7 @@ TEST_CASE_METHOD(Tidy, "exclusive: a source that wakes everyone wakes every inst
 }
 
 TEST_CASE_METHOD(Tidy, "exclusive: the second is not told what the first left, but finds it at its next ADD",
-		 "[1.3][exclusive]")
+		 "[exclusive]")
 {
 	Instance first, second;
 	Fd target = event_fd();

@@ -36,7 +36,7 @@ bool matches(const std::string &line, const std::string &pattern)
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "fdinfo: the general lines, then one for each watch in epoll's columns", "[1.7][fdinfo]")
+TEST_CASE_METHOD(Case, "fdinfo: the general lines, then one for each watch in epoll's columns", "[fdinfo]")
 {
 	Fd target = event_fd();
 	Ends pipe = make_pipe();
@@ -56,7 +56,7 @@ TEST_CASE_METHOD(Case, "fdinfo: the general lines, then one for each watch in ep
 	CHECK(matches(lines[5], watch));
 }
 
-TEST_CASE_METHOD(Case, "fdinfo: a line to the letter", "[1.7][fdinfo]")
+TEST_CASE_METHOD(Case, "fdinfo: a line to the letter", "[fdinfo]")
 {
 	char path[] = "/tmp/myepoll-test-XXXXXX";
 	must_libc(mkdtemp(path) ? 0 : -1, "mkdtemp");
@@ -74,7 +74,7 @@ TEST_CASE_METHOD(Case, "fdinfo: a line to the letter", "[1.7][fdinfo]")
 	CHECK(lines_of(fdinfo(ep.fd())).at(4) == expected);
 }
 
-TEST_CASE_METHOD(Case, "fdinfo: the watches of one file by number; on a [myepoll] instance by time of ADD", "[1.7][fdinfo]")
+TEST_CASE_METHOD(Case, "fdinfo: the watches of one file by number; on a [myepoll] instance by time of ADD", "[fdinfo]")
 {
 	Fd target = event_fd();
 	std::vector<Fd> again;
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(Case, "fdinfo: the watches of one file by number; on a [myepoll
 	CHECK(shown == added);
 }
 
-TEST_CASE_METHOD(Case, "fdinfo: DEL and close take a line away, MOD changes one", "[1.7][fdinfo]")
+TEST_CASE_METHOD(Case, "fdinfo: DEL and close take a line away, MOD changes one", "[fdinfo]")
 {
 	Fd a = event_fd(), b = event_fd();
 
@@ -107,7 +107,7 @@ TEST_CASE_METHOD(Case, "fdinfo: DEL and close take a line away, MOD changes one"
 	CHECK(watches(ep.fd()).empty());
 }
 
-TEST_CASE_METHOD(Case, "fdinfo: a thousand watches", "[1.7][fdinfo]")
+TEST_CASE_METHOD(Case, "fdinfo: a thousand watches", "[fdinfo]")
 {
 	allow_descriptors(2500);
 	std::vector<Fd> targets(1000);
@@ -121,7 +121,7 @@ TEST_CASE_METHOD(Case, "fdinfo: a thousand watches", "[1.7][fdinfo]")
 	CHECK(std::all_of(list.begin(), list.end(), [](const Watch &w) { return w.data == std::uint64_t(w.fd); }));
 }
 
-TEST_CASE_METHOD(Case, "kcmp compares what an instance watches; on a [myepoll] one it is EINVAL", "[1.7][kcmp]")
+TEST_CASE_METHOD(Case, "kcmp compares what an instance watches; on a [myepoll] one it is EINVAL", "[kcmp]")
 {
 	Fd target = event_fd(), other = event_fd();
 	pid_t self = getpid();

@@ -44,7 +44,7 @@ struct Directory {
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "eventfd: IN by a write, OUT by a read, ERR when it overflowed", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "eventfd: IN by a write, OUT by a read, ERR when it overflowed", "[files]")
 {
 	Fd target = event_fd();
 	check_wake(ep, target, EPOLLIN, [&] { put(target); }, EPOLLIN);
@@ -53,7 +53,7 @@ TEST_CASE_METHOD(Case, "eventfd: IN by a write, OUT by a read, ERR when it overf
 	check_wake(ep, target, EPOLLOUT, [&] { take(target); }, EPOLLOUT);
 }
 
-TEST_CASE_METHOD(Case, "pipe: IN by a write, HUP and ERR by the other end's close", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "pipe: IN by a write, HUP and ERR by the other end's close", "[files]")
 {
 	Ends pipe = make_pipe();
 	check_wake(ep, pipe.r, EPOLLIN, [&] { send_byte(pipe.w); }, EPOLLIN);
@@ -64,7 +64,7 @@ TEST_CASE_METHOD(Case, "pipe: IN by a write, HUP and ERR by the other end's clos
 	check_wake(ep, other.w, 0, [&] { other.r.reset(); }, EPOLLERR);
 }
 
-TEST_CASE_METHOD(Case, "FIFO: IN by a writer, HUP when the last one is gone", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "FIFO: IN by a writer, HUP when the last one is gone", "[files]")
 {
 	Directory directory;
 	std::string path = std::string(directory.path) + "/fifo";
@@ -77,7 +77,7 @@ TEST_CASE_METHOD(Case, "FIFO: IN by a writer, HUP when the last one is gone", "[
 	check_wake(ep, r, EPOLLIN, [&] { w.reset(); }, EPOLLHUP);
 }
 
-TEST_CASE_METHOD(Case, "unix stream socket: IN, then the end of the stream", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "unix stream socket: IN, then the end of the stream", "[files]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 	check_wake(ep, pair.a, EPOLLIN, [&] { send_byte(pair.b); }, EPOLLIN);
@@ -87,7 +87,7 @@ TEST_CASE_METHOD(Case, "unix stream socket: IN, then the end of the stream", "[1
 }
 
 TEST_CASE_METHOD(Case, "unix datagram and seqpacket sockets: IN, and OUT when there is room again",
-		 "[1.3][1.7][files]")
+		 "[files]")
 {
 	for (int type : { SOCK_DGRAM, SOCK_SEQPACKET }) {
 		CAPTURE(type);
@@ -108,7 +108,7 @@ TEST_CASE_METHOD(Case, "unix datagram and seqpacket sockets: IN, and OUT when th
 }
 
 TEST_CASE_METHOD(Case, "TCP: a listener is IN for a connection, a connection for bytes and its end",
-		 "[1.3][1.7][files]")
+		 "[files]")
 {
 	sockaddr_in address{};
 	socklen_t size = sizeof address;
@@ -131,7 +131,7 @@ TEST_CASE_METHOD(Case, "TCP: a listener is IN for a connection, a connection for
 	check_wake(ep, server, 0, [&] { client.reset(); }, EPOLLERR | EPOLLHUP);
 }
 
-TEST_CASE_METHOD(Case, "UDP: IN by a datagram", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "UDP: IN by a datagram", "[files]")
 {
 	sockaddr_in address{};
 	socklen_t size = sizeof address;
@@ -145,7 +145,7 @@ TEST_CASE_METHOD(Case, "UDP: IN by a datagram", "[1.3][1.7][files]")
 	check_wake(ep, receiver, EPOLLIN, [&] { must_libc(sendto(sender, "x", 1, 0, sa, size)); }, EPOLLIN);
 }
 
-TEST_CASE_METHOD(Case, "pseudo-terminal: IN both ways, HUP when the other side is closed", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "pseudo-terminal: IN both ways, HUP when the other side is closed", "[files]")
 {
 	Fd master(must_libc(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), "posix_openpt"));
 	char name[64];
@@ -168,7 +168,7 @@ TEST_CASE_METHOD(Case, "pseudo-terminal: IN both ways, HUP when the other side i
 	CHECK((waiter.events().at(0).events & EPOLLHUP) != 0);
 }
 
-TEST_CASE_METHOD(Case, "timerfd: IN at the expiry, and at each further one for an edge", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "timerfd: IN at the expiry, and at each further one for an edge", "[files]")
 {
 	Fd timer(must_libc(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)));
 	itimerspec once{ {}, { 0, 20'000'000 } }, often{ { 0, 5'000'000 }, { 0, 5'000'000 } };
@@ -182,7 +182,7 @@ TEST_CASE_METHOD(Case, "timerfd: IN at the expiry, and at each further one for a
 	CHECK(ep.wait(patience_ms) == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "signalfd: IN for a signal that the waiter could read", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "signalfd: IN for a signal that the waiter could read", "[files]")
 {
 	sigset_t set, old;
 	sigemptyset(&set);
@@ -194,7 +194,7 @@ TEST_CASE_METHOD(Case, "signalfd: IN for a signal that the waiter could read", "
 	pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
-TEST_CASE_METHOD(Case, "pidfd: IN when the process ends", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "pidfd: IN when the process ends", "[files]")
 {
 	Ends go = make_pipe();
 	fcntl(go.r, F_SETFL, 0);
@@ -208,7 +208,7 @@ TEST_CASE_METHOD(Case, "pidfd: IN when the process ends", "[1.3][1.7][files]")
 	CHECK(child_status(child) == 0);
 }
 
-TEST_CASE_METHOD(Case, "inotify: IN by an event", "[1.3][1.7][files]")
+TEST_CASE_METHOD(Case, "inotify: IN by an event", "[files]")
 {
 	Directory directory;
 	std::string file = std::string(directory.path) + "/file";
@@ -219,7 +219,7 @@ TEST_CASE_METHOD(Case, "inotify: IN by an event", "[1.3][1.7][files]")
 	unlink(file.c_str());
 }
 
-TEST_CASE_METHOD(Case, "/proc/self/mounts: pollable, always readable", "[1.7][files]")
+TEST_CASE_METHOD(Case, "/proc/self/mounts: pollable, always readable", "[files]")
 {
 	Fd mounts(must_libc(open("/proc/self/mounts", O_RDONLY | O_CLOEXEC)));
 	REQUIRE(ep.add(mounts, EPOLLIN, 1) == 0);
@@ -230,7 +230,7 @@ TEST_CASE_METHOD(Case, "/proc/self/mounts: pollable, always readable", "[1.7][fi
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "/dev/kmsg and the random device: pollable character devices", "[1.7][files]")
+TEST_CASE_METHOD(Case, "/dev/kmsg and the random device: pollable character devices", "[files]")
 {
 	Fd random(must_libc(open("/dev/urandom", O_RDONLY | O_CLOEXEC)));
 	Fd blocking(must_libc(open("/dev/random", O_RDONLY | O_CLOEXEC)));
@@ -241,7 +241,7 @@ TEST_CASE_METHOD(Case, "/dev/kmsg and the random device: pollable character devi
 	CHECK(ep.wait(patience_ms).at(0) == Event{ EPOLLIN, 1 });
 }
 
-TEST_CASE_METHOD(Case, "files that cannot be polled are EPERM", "[1.2][1.7][files]")
+TEST_CASE_METHOD(Case, "files that cannot be polled are EPERM", "[files]")
 {
 	Directory directory;
 	std::string path = std::string(directory.path) + "/file";

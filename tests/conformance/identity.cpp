@@ -50,7 +50,7 @@ Fd receive_fd(int socket)
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "a dup is a key of its own: added again, both report", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "a dup is a key of its own: added again, both report", "[identity]")
 {
 	Fd target = event_fd(1);
 	Fd again = dup_of(target);
@@ -64,7 +64,7 @@ TEST_CASE_METHOD(Case, "a dup is a key of its own: added again, both report", "[
 	CHECK(ep.wait() == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "closing the number leaves the item while a dup lives; it cannot be deleted", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "closing the number leaves the item while a dup lives; it cannot be deleted", "[identity]")
 {
 	Fd target = event_fd(1);
 	Fd again = dup_of(target);
@@ -102,7 +102,7 @@ TEST_CASE_METHOD(Case, "closing the number leaves the item while a dup lives; it
 	}
 }
 
-TEST_CASE_METHOD(Case, "dup2 over the number is a close", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "dup2 over the number is a close", "[identity]")
 {
 	Fd target = event_fd(1);
 
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(Case, "dup2 over the number is a close", "[1.6][identity]")
 	CHECK(ep.wait() == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "the last close removes the item at once, without an event", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "the last close removes the item at once, without an event", "[identity]")
 {
 	Fd target = event_fd();
 
@@ -134,7 +134,7 @@ TEST_CASE_METHOD(Case, "the last close removes the item at once, without an even
 	CHECK(ep.wait() == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "a number used again after a close is a new file to the instance", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "a number used again after a close is a new file to the instance", "[identity]")
 {
 	for (unsigned i = 0; i < 100; i++) {
 		Fd target = event_fd(1);
@@ -146,7 +146,7 @@ TEST_CASE_METHOD(Case, "a number used again after a close is a new file to the i
 	CHECK(watches(ep.fd()).empty());
 }
 
-TEST_CASE_METHOD(Case, "watching does not keep a file open: the peer sees the close", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "watching does not keep a file open: the peer sees the close", "[identity]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 	Ends pipe = make_pipe();
@@ -162,7 +162,7 @@ TEST_CASE_METHOD(Case, "watching does not keep a file open: the peer sees the cl
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "a child's copy keeps events coming; its exit ends them", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "a child's copy keeps events coming; its exit ends them", "[identity]")
 {
 	Fd target = event_fd(1);
 	Ends pipe = make_pipe();
@@ -183,7 +183,7 @@ TEST_CASE_METHOD(Case, "a child's copy keeps events coming; its exit ends them",
 	CHECK(watches(ep.fd()).empty());
 }
 
-TEST_CASE_METHOD(Case, "fork shares the instance: one interest list, one ready list", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "fork shares the instance: one interest list, one ready list", "[identity]")
 {
 	Fd target = event_fd(1);
 	Fd other = event_fd(1);
@@ -200,7 +200,7 @@ TEST_CASE_METHOD(Case, "fork shares the instance: one interest list, one ready l
 	CHECK(data_of(ep.wait()) == Data{ 3 });
 }
 
-TEST_CASE_METHOD(Case, "an instance lives on in a child after the parent closed it", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "an instance lives on in a child after the parent closed it", "[identity]")
 {
 	Fd target = event_fd();
 	Ends go = make_pipe();
@@ -213,7 +213,7 @@ TEST_CASE_METHOD(Case, "an instance lives on in a child after the parent closed 
 	CHECK(child_status(child) == 0);
 }
 
-TEST_CASE_METHOD(Case, "a file in flight over a socket stays watched", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "a file in flight over a socket stays watched", "[identity]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 	Fd target = event_fd(1);
@@ -239,7 +239,7 @@ TEST_CASE_METHOD(Case, "a file in flight over a socket stays watched", "[1.6][id
 	CHECK(watches(ep.fd()).empty());
 }
 
-TEST_CASE_METHOD(Case, "a file that only a mapping holds stays watched", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "a file that only a mapping holds stays watched", "[identity]")
 {
 	constexpr std::size_t size = 4096;
 	Pair pair = make_tcp();
@@ -255,7 +255,7 @@ TEST_CASE_METHOD(Case, "a file that only a mapping holds stays watched", "[1.6][
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "an instance can be passed over a socket", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "an instance can be passed over a socket", "[identity]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 	Fd target = event_fd(1);
@@ -270,7 +270,7 @@ TEST_CASE_METHOD(Case, "an instance can be passed over a socket", "[1.6][identit
 	CHECK(be().wait(received, buffer, 2, 0) == 0);
 }
 
-TEST_CASE_METHOD(Case, "watched sockets that hold each other in flight are collected", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "watched sockets that hold each other in flight are collected", "[identity]")
 {
 	// Watched sockets in a cycle of references through their own queues:
 	// the collector frees them only if the instance holds none.
@@ -287,7 +287,7 @@ TEST_CASE_METHOD(Case, "watched sockets that hold each other in flight are colle
 	}));
 }
 
-TEST_CASE_METHOD(Case, "a call that runs in another thread keeps the watched file", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "a call that runs in another thread keeps the watched file", "[identity]")
 {
 	Ends pipe = make_pipe();
 	fcntl(pipe.r, F_SETFL, 0);
@@ -306,7 +306,7 @@ TEST_CASE_METHOD(Case, "a call that runs in another thread keeps the watched fil
 	CHECK(eventually([&] { return watches(ep.fd()).empty(); }));
 }
 
-TEST_CASE_METHOD(Case, "exec closes a close-on-exec instance; the child's other copies stay", "[1.6][identity]")
+TEST_CASE_METHOD(Case, "exec closes a close-on-exec instance; the child's other copies stay", "[identity]")
 {
 	// /bin/sh sees the inherited descriptor, and not the other.
 	Fd kept(must(be().create1(0)));

@@ -7,7 +7,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-TEST_CASE_METHOD(Case, "level: reported as long as it is ready, then no more", "[1.3][level]")
+TEST_CASE_METHOD(Case, "level: reported as long as it is ready, then no more", "[level]")
 {
 	Fd target = event_fd();
 
@@ -22,7 +22,7 @@ TEST_CASE_METHOD(Case, "level: reported as long as it is ready, then no more", "
 	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "level: what is ready at ADD is reported", "[1.3][level]")
+TEST_CASE_METHOD(Case, "level: what is ready at ADD is reported", "[level]")
 {
 	Fd target = event_fd(1);
 
@@ -30,7 +30,7 @@ TEST_CASE_METHOD(Case, "level: what is ready at ADD is reported", "[1.3][level]"
 	CHECK(ep.wait() == Events{ { EPOLLIN | EPOLLOUT, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "the bits are those of the moment of the harvest", "[1.3][level]")
+TEST_CASE_METHOD(Case, "the bits are those of the moment of the harvest", "[level]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 
@@ -43,7 +43,7 @@ TEST_CASE_METHOD(Case, "the bits are those of the moment of the harvest", "[1.3]
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "an item that is not ready any more at the harvest is nothing", "[1.3][level]")
+TEST_CASE_METHOD(Case, "an item that is not ready any more at the harvest is nothing", "[level]")
 {
 	Fd target = event_fd();
 
@@ -65,7 +65,7 @@ TEST_CASE_METHOD(Case, "an item that is not ready any more at the harvest is not
 	}
 }
 
-TEST_CASE_METHOD(Case, "a wake-up with bits that nobody asked for does not queue", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "a wake-up with bits that nobody asked for does not queue", "[edge]")
 {
 	// Seen by an edge: OUT is there all the time and reported again only if
 	// the item was queued.
@@ -79,7 +79,7 @@ TEST_CASE_METHOD(Case, "a wake-up with bits that nobody asked for does not queue
 	CHECK(ep.wait() == Events{ { EPOLLOUT, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "a wake-up that names no bits always queues", "[1.3][edge]")
+TEST_CASE_METHOD(Case, "a wake-up that names no bits always queues", "[edge]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 
@@ -91,7 +91,7 @@ TEST_CASE_METHOD(Case, "a wake-up that names no bits always queues", "[1.3][edge
 	CHECK(ep.wait() == Events{ { EPOLLOUT, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "RDHUP, RDNORM and WRNORM come when asked for, HUP and ERR always", "[1.3][level]")
+TEST_CASE_METHOD(Case, "RDHUP, RDNORM and WRNORM come when asked for, HUP and ERR always", "[level]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 	Ends pipe = make_pipe();
@@ -118,7 +118,7 @@ TEST_CASE_METHOD(Case, "RDHUP, RDNORM and WRNORM come when asked for, HUP and ER
 	CHECK(ep.wait() == Events{ { EPOLLERR, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "PRI is reported when asked for", "[1.3][level]")
+TEST_CASE_METHOD(Case, "PRI is reported when asked for", "[level]")
 {
 	Pair tcp = make_tcp();
 
@@ -130,7 +130,7 @@ TEST_CASE_METHOD(Case, "PRI is reported when asked for", "[1.3][level]")
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "NVAL is never made up: a closed descriptor just vanishes", "[1.3][1.6][level]")
+TEST_CASE_METHOD(Case, "NVAL is never made up: a closed descriptor just vanishes", "[level]")
 {
 	Fd target = event_fd(1);
 

@@ -16,11 +16,6 @@ namespace {
 
 constexpr int deepest = 5;
 
-int link(const Instance &outer, const Instance &inner)
-{
-	return outer.add(inner.fd(), EPOLLIN, inner.fd());
-}
-
 bool watches_nothing(const Instance &ep)
 {
 	return watches(ep.fd()).empty();
@@ -41,7 +36,7 @@ Clock::duration time_to_link(const Instance &outer, const Instance &inner)
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "nested: an event inside is IN outside, as long as it is there", "[1.5][nesting]")
+TEST_CASE_METHOD(Case, "nested: an event inside is IN outside, as long as it is there", "[nesting]")
 {
 	Instance outer;
 	Fd target = event_fd();
@@ -59,7 +54,7 @@ TEST_CASE_METHOD(Case, "nested: an event inside is IN outside, as long as it is 
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "nested: harvesting the inside ends the event outside", "[1.5][nesting]")
+TEST_CASE_METHOD(Case, "nested: harvesting the inside ends the event outside", "[nesting]")
 {
 	Instance outer;
 	Fd target = event_fd(1);
@@ -73,7 +68,7 @@ TEST_CASE_METHOD(Case, "nested: harvesting the inside ends the event outside", "
 	CHECK(outer.count(0) == 1);
 }
 
-TEST_CASE_METHOD(Case, "nested: an instance asks for nothing but IN and RDNORM", "[1.5][nesting]")
+TEST_CASE_METHOD(Case, "nested: an instance asks for nothing but IN and RDNORM", "[nesting]")
 {
 	Instance outer;
 	Fd target = event_fd(1);
@@ -87,7 +82,7 @@ TEST_CASE_METHOD(Case, "nested: an instance asks for nothing but IN and RDNORM",
 	CHECK(outer.wait() == Events{ { EPOLLIN | EPOLLRDNORM, 4 } });
 }
 
-TEST_CASE_METHOD(Case, "nested: ONESHOT and ET work on an instance, EXCLUSIVE does not", "[1.5][nesting]")
+TEST_CASE_METHOD(Case, "nested: ONESHOT and ET work on an instance, EXCLUSIVE does not", "[nesting]")
 {
 	Instance outer;
 	Fd target = event_fd(1);
@@ -102,7 +97,7 @@ TEST_CASE_METHOD(Case, "nested: ONESHOT and ET work on an instance, EXCLUSIVE do
 	CHECK(outer.count(0) == 0);
 }
 
-TEST_CASE_METHOD(Case, "nested: an edge outside for each new readiness inside, no more", "[1.5][nesting][edge]")
+TEST_CASE_METHOD(Case, "nested: an edge outside for each new readiness inside, no more", "[nesting][edge]")
 {
 	Instance outer;
 	Fd a = event_fd(), b = event_fd();
@@ -123,7 +118,7 @@ TEST_CASE_METHOD(Case, "nested: an edge outside for each new readiness inside, n
 	}
 }
 
-TEST_CASE_METHOD(Case, "nested: a waiter outside is woken through all levels", "[1.5][nesting]")
+TEST_CASE_METHOD(Case, "nested: a waiter outside is woken through all levels", "[nesting]")
 {
 	Fd target = event_fd();
 	Instance chain[deepest];
@@ -144,7 +139,7 @@ TEST_CASE_METHOD(Case, "nested: a waiter outside is woken through all levels", "
 }
 
 TEST_CASE_METHOD(Tidy, "nested: a chain is at most 5 instances long, in whatever order it is built",
-		 "[1.5][nesting][ledger19]")
+		 "[nesting][ledger19]")
 {
 	// links[i] ties chain[i+1] (outer) to chain[i]; every order of building
 	constexpr int links = deepest;
@@ -165,7 +160,7 @@ TEST_CASE_METHOD(Tidy, "nested: a chain is at most 5 instances long, in whatever
 	CHECK(built == 120);
 }
 
-TEST_CASE_METHOD(Tidy, "nested: depth is that of the deepest branch, below and above", "[1.5][nesting]")
+TEST_CASE_METHOD(Tidy, "nested: depth is that of the deepest branch, below and above", "[nesting]")
 {
 	Instance a, b, c, d, e, side, other;
 
@@ -188,7 +183,7 @@ TEST_CASE_METHOD(Tidy, "nested: depth is that of the deepest branch, below and a
 	CHECK(link(e, d) == -ELOOP);
 }
 
-TEST_CASE_METHOD(Tidy, "nested: cycles of every length are ELOOP and leave no item", "[1.5][nesting][ledger20]")
+TEST_CASE_METHOD(Tidy, "nested: cycles of every length are ELOOP and leave no item", "[nesting][ledger20]")
 {
 	for (int length = 2; length <= deepest; length++) {
 		CAPTURE(length);
@@ -208,7 +203,7 @@ TEST_CASE_METHOD(Tidy, "nested: cycles of every length are ELOOP and leave no it
 	}
 }
 
-TEST_CASE_METHOD(Tidy, "nested: a cycle through a dup, and through a second way, is ELOOP", "[1.5][nesting]")
+TEST_CASE_METHOD(Tidy, "nested: a cycle through a dup, and through a second way, is ELOOP", "[nesting]")
 {
 	Instance a, b, c, d;
 	Fd again = dup_of(b.fd());
@@ -222,7 +217,7 @@ TEST_CASE_METHOD(Tidy, "nested: a cycle through a dup, and through a second way,
 	CHECK(watches_nothing(a));
 }
 
-TEST_CASE_METHOD(Tidy, "nested: the loop check comes before the quota and before the lookup", "[1.2][1.5][nesting]")
+TEST_CASE_METHOD(Tidy, "nested: the loop check comes before the quota and before the lookup", "[nesting]")
 {
 	Instance a, b;
 
@@ -235,7 +230,7 @@ TEST_CASE_METHOD(Tidy, "nested: the loop check comes before the quota and before
 	CHECK(link(b, a) == -ELOOP);
 }
 
-TEST_CASE_METHOD(Case, "nested: closing the inner removes it from the outer without an event", "[1.5][1.6][nesting]")
+TEST_CASE_METHOD(Case, "nested: closing the inner removes it from the outer without an event", "[nesting]")
 {
 	Instance inner, other;
 	Fd target = event_fd(1);
@@ -259,7 +254,7 @@ TEST_CASE_METHOD(Case, "nested: closing the inner removes it from the outer with
 	CHECK(waiter.result() == 0);
 }
 
-TEST_CASE_METHOD(Case, "nested: closing the outer leaves the inner as it was", "[1.5][nesting]")
+TEST_CASE_METHOD(Case, "nested: closing the outer leaves the inner as it was", "[nesting]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -275,7 +270,7 @@ TEST_CASE_METHOD(Case, "nested: closing the outer leaves the inner as it was", "
 	CHECK(ep.count(0) == 1);
 }
 
-TEST_CASE_METHOD(Tidy, "paths: any number of instances may watch one file", "[1.5][nesting][paths]")
+TEST_CASE_METHOD(Tidy, "paths: any number of instances may watch one file", "[nesting][paths]")
 {
 	allow_descriptors(2500);
 	Fd leaf = event_fd();
@@ -292,7 +287,7 @@ TEST_CASE_METHOD(Tidy, "paths: any number of instances may watch one file", "[1.
 }
 
 TEST_CASE_METHOD(Tidy, "paths: 500, 100, 50, 10 instances may be reached through 1, 2, 3, 4 others; then EINVAL",
-		 "[1.5][1.2][nesting][paths]")
+		 "[nesting][paths]")
 {
 	constexpr int limits[] = { 500, 100, 50, 10 };
 
@@ -325,7 +320,7 @@ TEST_CASE_METHOD(Tidy, "paths: 500, 100, 50, 10 instances may be reached through
 }
 
 TEST_CASE_METHOD(Tidy, "paths: counted where there is a file to wake from, at the ADD of that too",
-		 "[1.5][nesting][paths]")
+		 "[nesting][paths]")
 {
 	allow_descriptors(2500);
 	Fd leaf = event_fd();
@@ -343,7 +338,7 @@ TEST_CASE_METHOD(Tidy, "paths: counted where there is a file to wake from, at th
 }
 
 TEST_CASE_METHOD(Tidy, "paths: each number that a file is watched under is one, and costs no look at the others",
-		 "[1.5][nesting][paths]")
+		 "[nesting][paths]")
 {
 	constexpr int most = 500, crowd = 40;
 
@@ -376,7 +371,7 @@ TEST_CASE_METHOD(Tidy, "paths: each number that a file is watched under is one, 
 }
 
 TEST_CASE_METHOD(Tidy, "paths: those above an instance are counted once, however many files are below",
-		 "[1.5][nesting][paths]")
+		 "[nesting][paths]")
 {
 	constexpr int leaves = 1000, tops = 500;
 
@@ -400,7 +395,7 @@ TEST_CASE_METHOD(Tidy, "paths: those above an instance are counted once, however
 }
 
 TEST_CASE_METHOD(Tidy, "nested: random graphs, with several numbers for each link, are judged as by the kernel's epoll",
-		 "[1.5][nesting][paths][differential]")
+		 "[nesting][paths][differential]")
 {
 	constexpr int nodes = 9, leaves = 2, numbers = 6, steps = 300, graphs = 40;
 	std::mt19937 random(20260926);
@@ -440,7 +435,7 @@ TEST_CASE_METHOD(Tidy, "nested: random graphs, with several numbers for each lin
 }
 
 TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll is no target of a [myepoll] instance: ELOOP",
-		 "[1.5][nesting][mixed]")
+		 "[nesting][mixed]")
 {
 	Instance ours, theirs(native_epoll());
 	Fd target = event_fd(1);
@@ -453,7 +448,7 @@ TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll is no target of a [myepo
 	CHECK(ours.del(theirs.fd()) == (be().native() ? 0 : -ENOENT));
 }
 
-TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll watches an instance like any file", "[1.5][nesting][mixed]")
+TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll watches an instance like any file", "[nesting][mixed]")
 {
 	Instance ours, theirs(native_epoll());
 	Fd target = event_fd();
@@ -485,7 +480,7 @@ TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll watches an instance like
 	CHECK(watches_nothing(theirs));
 }
 
-TEST_CASE_METHOD(Tidy, "mixed kinds: several levels on either side", "[1.5][nesting][mixed]")
+TEST_CASE_METHOD(Tidy, "mixed kinds: several levels on either side", "[nesting][mixed]")
 {
 	Instance ours[3], theirs[2] = { Instance(native_epoll()), Instance(native_epoll()) };
 	Fd target = event_fd();

@@ -7,7 +7,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-TEST_CASE_METHOD(Case, "one-shot: one event, then nothing until MOD", "[1.3][oneshot]")
+TEST_CASE_METHOD(Case, "one-shot: one event, then nothing until MOD", "[oneshot]")
 {
 	Fd target = event_fd(1);
 
@@ -21,7 +21,7 @@ TEST_CASE_METHOD(Case, "one-shot: one event, then nothing until MOD", "[1.3][one
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(Case, "one-shot: a spent watch keeps its private bits alone", "[1.3][oneshot][fdinfo]")
+TEST_CASE_METHOD(Case, "one-shot: a spent watch keeps its private bits alone", "[oneshot][fdinfo]")
 {
 	Fd target = event_fd(1);
 
@@ -33,7 +33,7 @@ TEST_CASE_METHOD(Case, "one-shot: a spent watch keeps its private bits alone", "
 	CHECK(watches(ep.fd()) == std::vector<Watch>{ { target, 0x40000019, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "one-shot: spent, it does not report HUP and ERR either", "[1.3][oneshot]")
+TEST_CASE_METHOD(Case, "one-shot: spent, it does not report HUP and ERR either", "[oneshot]")
 {
 	Pair pair = make_pair(SOCK_STREAM);
 
@@ -46,7 +46,7 @@ TEST_CASE_METHOD(Case, "one-shot: spent, it does not report HUP and ERR either",
 }
 
 TEST_CASE_METHOD(Case, "one-shot: a spent watch ignores wake-ups; a blocked waiter sleeps on",
-		 "[1.3][oneshot][waiters]")
+		 "[oneshot][waiters]")
 {
 	Fd target = event_fd(1);
 
@@ -62,7 +62,7 @@ TEST_CASE_METHOD(Case, "one-shot: a spent watch ignores wake-ups; a blocked wait
 	CHECK(waiter.events() == Events{ { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "one-shot: one of several waiters until it is armed again", "[1.3][oneshot][waiters]")
+TEST_CASE_METHOD(Case, "one-shot: one of several waiters until it is armed again", "[oneshot][waiters]")
 {
 	Fd target = event_fd();
 

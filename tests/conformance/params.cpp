@@ -38,7 +38,7 @@ int get(int fd, params *p)
 } // namespace
 
 TEST_CASE_METHOD(Case, "busy poll parameters are 0 at first, and what was set then (before 6.9: ENOTTY)",
-		 "[1.7][params]")
+		 "[params]")
 {
 	params p{ 1, 1, 1, 1 };
 
@@ -59,7 +59,7 @@ TEST_CASE_METHOD(Case, "busy poll parameters are 0 at first, and what was set th
 	CHECK(p == params{}); // each instance its own
 }
 
-TEST_CASE_METHOD(Case, "busy poll parameters: what is EINVAL, EFAULT, EPERM changes nothing", "[1.7][params]")
+TEST_CASE_METHOD(Case, "busy poll parameters: what is EINVAL, EFAULT, EPERM changes nothing", "[params]")
 {
 	if (!be().has_busy_poll_params()) {
 		CHECK(set(ep.fd(), { 0, 0, 0, 1 }) == -ENOTTY);
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(Case, "busy poll parameters: what is EINVAL, EFAULT, EPERM chan
 	CHECK(p == params{ 20, 64, 0, 0 });
 }
 
-TEST_CASE_METHOD(Case, "busy polling changes no result: sockets, timeouts, files of other kinds", "[1.7][params]")
+TEST_CASE_METHOD(Case, "busy polling changes no result: sockets, timeouts, files of other kinds", "[params]")
 {
 	Pair tcp = make_tcp();
 	Fd target = event_fd();

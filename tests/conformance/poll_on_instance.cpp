@@ -21,7 +21,7 @@ int poll_now(int fd, short events = every_bit, int timeout_ms = 0)
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "poll says IN and RDNORM while an item is ready, and nothing else", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "poll says IN and RDNORM while an item is ready, and nothing else", "[poll]")
 {
 	Fd target = event_fd();
 
@@ -38,7 +38,7 @@ TEST_CASE_METHOD(Case, "poll says IN and RDNORM while an item is ready, and noth
 	CHECK(poll_now(ep.fd()) == 0);
 }
 
-TEST_CASE_METHOD(Case, "poll does not spend an edge or a one-shot", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "poll does not spend an edge or a one-shot", "[poll]")
 {
 	Fd a = event_fd(1), b = event_fd(1);
 
@@ -50,7 +50,7 @@ TEST_CASE_METHOD(Case, "poll does not spend an edge or a one-shot", "[1.5][poll]
 	CHECK(poll_now(ep.fd()) == 0);
 }
 
-TEST_CASE_METHOD(Case, "poll looks past stale items at the ready ones", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "poll looks past stale items at the ready ones", "[poll]")
 {
 	Fd a = event_fd(1), b = event_fd(1), c = event_fd(1);
 
@@ -65,7 +65,7 @@ TEST_CASE_METHOD(Case, "poll looks past stale items at the ready ones", "[1.5][p
 	CHECK(data_of(ep.wait()) == Data{ 3, 2 });
 }
 
-TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD of what is ready", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD of what is ready", "[poll]")
 {
 	Fd target = event_fd();
 	auto poller = [&] { return poll_now(ep.fd(), every_bit, patience_ms); };
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD 
 	}
 }
 
-TEST_CASE_METHOD(Case, "pollers and waiters are both woken", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "pollers and waiters are both woken", "[poll]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -109,7 +109,7 @@ TEST_CASE_METHOD(Case, "pollers and waiters are both woken", "[1.5][poll]")
 	CHECK(waiter.result() == 1);
 }
 
-TEST_CASE_METHOD(Case, "a poll that times out says nothing", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "a poll that times out says nothing", "[poll]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -117,7 +117,7 @@ TEST_CASE_METHOD(Case, "a poll that times out says nothing", "[1.5][poll]")
 	CHECK(ep.count(0) == 0);
 }
 
-TEST_CASE_METHOD(Case, "select sees a ready instance as readable alone", "[1.5][poll]")
+TEST_CASE_METHOD(Case, "select sees a ready instance as readable alone", "[poll]")
 {
 	Fd target = event_fd(1);
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -140,7 +140,7 @@ TEST_CASE_METHOD(Case, "select sees a ready instance as readable alone", "[1.5][
 	CHECK(select_now() == 0);
 }
 
-TEST_CASE_METHOD(Case, "poll on a nested instance looks all the way down", "[1.5][poll][nesting]")
+TEST_CASE_METHOD(Case, "poll on a nested instance looks all the way down", "[poll][nesting]")
 {
 	Instance outer;
 	Fd target = event_fd();

@@ -42,7 +42,7 @@ private:
 } // namespace
 
 TEST_CASE_METHOD(PollFree, "the process of a signalfd's queue exits: the item stays, can be changed and deleted",
-		 "[1.7][pollfree][ledger13]")
+		 "[pollfree][ledger13]")
 {
 	for (std::uint32_t mode : { 0U, std::uint32_t(EPOLLET), std::uint32_t(EPOLLEXCLUSIVE) }) {
 		CAPTURE(mode);
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(PollFree, "the process of a signalfd's queue exits: the item st
 	}
 }
 
-TEST_CASE_METHOD(PollFree, "closing the file after its queue died removes the item", "[1.7][pollfree][ledger13]")
+TEST_CASE_METHOD(PollFree, "closing the file after its queue died removes the item", "[pollfree][ledger13]")
 {
 	REQUIRE(add_in_child(ep, EPOLLIN) == 0);
 	target.reset();
@@ -69,7 +69,7 @@ TEST_CASE_METHOD(PollFree, "closing the file after its queue died removes the it
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(PollFree, "closing the instance after a queue died", "[1.7][pollfree][ledger13]")
+TEST_CASE_METHOD(PollFree, "closing the instance after a queue died", "[pollfree][ledger13]")
 {
 	{
 		Instance temporary;
@@ -80,7 +80,7 @@ TEST_CASE_METHOD(PollFree, "closing the instance after a queue died", "[1.7][pol
 	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
 
-TEST_CASE_METHOD(PollFree, "a queue that dies tells every exclusive watch", "[1.7][pollfree][ledger13]")
+TEST_CASE_METHOD(PollFree, "a queue that dies tells every exclusive watch", "[pollfree][ledger13]")
 {
 	// A wake that stopped at the first would leave the others on freed memory.
 	Instance eps[3];
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(PollFree, "a queue that dies tells every exclusive watch", "[1.
 	}
 }
 
-TEST_CASE_METHOD(PollFree, "a queue dies under a waiter, which sleeps on", "[1.7][pollfree][ledger13]")
+TEST_CASE_METHOD(PollFree, "a queue dies under a waiter, which sleeps on", "[pollfree][ledger13]")
 {
 	Fd other = event_fd();
 	Ends go = make_pipe();

@@ -92,7 +92,7 @@ private:
 
 } // namespace
 
-TEST_CASE_METHOD(SignalCase, "a signal with a handler ends a wait with EINTR", "[1.4][signals]")
+TEST_CASE_METHOD(SignalCase, "a signal with a handler ends a wait with EINTR", "[signals]")
 {
 	for (int timeout : { -1, patience_ms }) {
 		Blocked waiter(ep, timeout);
@@ -103,7 +103,7 @@ TEST_CASE_METHOD(SignalCase, "a signal with a handler ends a wait with EINTR", "
 	CHECK(handled == 2);
 }
 
-TEST_CASE_METHOD(Case, "EINTR comes with SA_RESTART too", "[1.4][signals]")
+TEST_CASE_METHOD(Case, "EINTR comes with SA_RESTART too", "[signals]")
 {
 	SignalCase restart(SA_RESTART);
 	Blocked waiter(restart.ep);
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(Case, "EINTR comes with SA_RESTART too", "[1.4][signals]")
 	CHECK(handled == 2);
 }
 
-TEST_CASE_METHOD(SignalCase, "an ignored or blocked signal ends no wait", "[1.4][signals]")
+TEST_CASE_METHOD(SignalCase, "an ignored or blocked signal ends no wait", "[signals]")
 {
 	Blocked waiter([&] {
 		sigset_t all;
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(SignalCase, "an ignored or blocked signal ends no wait", "[1.4]
 }
 
 TEST_CASE_METHOD(SignalCase, "pwait: a signal that the mask lets through ends it, handled under that mask",
-		 "[1.4][signals]")
+		 "[signals]")
 {
 	block(SIGUSR1);
 	raise(SIGUSR1);
@@ -150,7 +150,7 @@ TEST_CASE_METHOD(SignalCase, "pwait: a signal that the mask lets through ends it
 	CHECK_FALSE(is_blocked(SIGUSR2));
 }
 
-TEST_CASE_METHOD(SignalCase, "pwait: a signal during the wait, let through by the mask alone", "[1.4][signals]")
+TEST_CASE_METHOD(SignalCase, "pwait: a signal during the wait, let through by the mask alone", "[signals]")
 {
 	block(SIGUSR1);
 	Blocked waiter([&] {
@@ -163,7 +163,7 @@ TEST_CASE_METHOD(SignalCase, "pwait: a signal during the wait, let through by th
 	CHECK(handled == 1);
 }
 
-TEST_CASE_METHOD(SignalCase, "pwait: a signal that the mask blocks waits for its end", "[1.4][signals]")
+TEST_CASE_METHOD(SignalCase, "pwait: a signal that the mask blocks waits for its end", "[signals]")
 {
 	Blocked waiter([&] {
 		int before = handled;
@@ -180,7 +180,7 @@ TEST_CASE_METHOD(SignalCase, "pwait: a signal that the mask blocks waits for its
 	CHECK(handled == 1);
 }
 
-TEST_CASE_METHOD(SignalCase, "pwait: at a timeout and with an event the old mask is back", "[1.4][signals]")
+TEST_CASE_METHOD(SignalCase, "pwait: at a timeout and with an event the old mask is back", "[signals]")
 {
 	block(SIGUSR2);
 	CHECK(pwait(0, bit(SIGUSR1)) == 0);
@@ -202,7 +202,7 @@ TEST_CASE_METHOD(SignalCase, "pwait: at a timeout and with an event the old mask
 	CHECK_FALSE(is_blocked(SIGUSR1));
 }
 
-TEST_CASE_METHOD(SignalCase, "pwait2 takes the mask as pwait does", "[1.4][signals]")
+TEST_CASE_METHOD(SignalCase, "pwait2 takes the mask as pwait does", "[signals]")
 {
 	std::uint64_t none = 0;
 	timespec timeout{ 20, 0 }, zero{};
@@ -217,7 +217,7 @@ TEST_CASE_METHOD(SignalCase, "pwait2 takes the mask as pwait does", "[1.4][signa
 }
 
 TEST_CASE_METHOD(SignalCase, "a timeout of 0 does not look at signals: 0, and the signal stays pending",
-		 "[1.4][signals]")
+		 "[signals]")
 {
 	block(SIGUSR1);
 	raise(SIGUSR1);
@@ -227,7 +227,7 @@ TEST_CASE_METHOD(SignalCase, "a timeout of 0 does not look at signals: 0, and th
 }
 
 TEST_CASE_METHOD(SignalCase, "events and a signal: the events are returned, the signal stays pending",
-		 "[1.4][signals]")
+		 "[signals]")
 {
 	put(target);
 	block(SIGUSR1);
@@ -241,7 +241,7 @@ TEST_CASE_METHOD(SignalCase, "events and a signal: the events are returned, the 
 	}
 }
 
-TEST_CASE_METHOD(Case, "no mask keeps SIGKILL away from a wait", "[1.4][signals]")
+TEST_CASE_METHOD(Case, "no mask keeps SIGKILL away from a wait", "[signals]")
 {
 	std::uint64_t all = ~0ULL;
 	pid_t child = start_child([&] {
@@ -253,7 +253,7 @@ TEST_CASE_METHOD(Case, "no mask keeps SIGKILL away from a wait", "[1.4][signals]
 	CHECK(child_status(child) == 256 + SIGKILL);
 }
 
-TEST_CASE_METHOD(Case, "stopped and continued, a wait is EINTR; no mask keeps SIGSTOP away", "[1.4][signals]")
+TEST_CASE_METHOD(Case, "stopped and continued, a wait is EINTR; no mask keeps SIGSTOP away", "[signals]")
 {
 	std::uint64_t all = ~0ULL;
 	pid_t child = start_child([&] {
@@ -271,7 +271,7 @@ TEST_CASE_METHOD(Case, "stopped and continued, a wait is EINTR; no mask keeps SI
 }
 
 TEST_CASE_METHOD(Case, "SIGKILL ends a process whose threads wait, and one that is flooded with events",
-		 "[1.4][signals]")
+		 "[signals]")
 {
 	Fd ready = event_fd(1);
 	Instance idle;

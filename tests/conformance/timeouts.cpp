@@ -21,7 +21,7 @@ std::chrono::nanoseconds timed_wait(const Instance &ep, timespec timeout, int *n
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "a timeout of 0 returns at once, empty-handed or not", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "a timeout of 0 returns at once, empty-handed or not", "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -36,7 +36,7 @@ TEST_CASE_METHOD(Case, "a timeout of 0 returns at once, empty-handed or not", "[
 	CHECK(n == 1);
 }
 
-TEST_CASE_METHOD(Case, "every negative timeout waits until there is an event", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "every negative timeout waits until there is an event", "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -52,7 +52,7 @@ TEST_CASE_METHOD(Case, "every negative timeout waits until there is an event", "
 	}
 }
 
-TEST_CASE_METHOD(Case, "a wait lasts as long as asked for, never shorter", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "a wait lasts as long as asked for, never shorter", "[timeouts]")
 {
 	for (int ms : { 1, 10, 50 }) {
 		int n = -1;
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(Case, "a wait lasts as long as asked for, never shorter", "[1.4
 	}
 }
 
-TEST_CASE_METHOD(Case, "pwait2 waits to the nanosecond, not rounded down to milliseconds", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "pwait2 waits to the nanosecond, not rounded down to milliseconds", "[timeouts]")
 {
 	int n = -1;
 
@@ -72,7 +72,7 @@ TEST_CASE_METHOD(Case, "pwait2 waits to the nanosecond, not rounded down to mill
 }
 
 TEST_CASE_METHOD(Case, "pwait2 with a deadline that is over at once returns 0 and does not spin",
-		 "[1.4][timeouts]")
+		 "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -88,7 +88,7 @@ TEST_CASE_METHOD(Case, "pwait2 with a deadline that is over at once returns 0 an
 	CHECK(n == 1);
 }
 
-TEST_CASE_METHOD(Case, "pwait2 without a timeout, or with the longest, waits for an event", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "pwait2 without a timeout, or with the longest, waits for an event", "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -108,7 +108,7 @@ TEST_CASE_METHOD(Case, "pwait2 without a timeout, or with the longest, waits for
 	}
 }
 
-TEST_CASE_METHOD(Case, "the longest timeout in milliseconds waits for an event", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "the longest timeout in milliseconds waits for an event", "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(Case, "the longest timeout in milliseconds waits for an event",
 	CHECK(waiter.result() == 1);
 }
 
-TEST_CASE_METHOD(Case, "wake-ups for nothing do not move the deadline", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "wake-ups for nothing do not move the deadline", "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -150,7 +150,7 @@ TEST_CASE_METHOD(Case, "wake-ups for nothing do not move the deadline", "[1.4][t
 	CHECK(rounds > 0);
 }
 
-TEST_CASE_METHOD(Case, "a large timer slack makes a wait no shorter", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "a large timer slack makes a wait no shorter", "[timeouts]")
 {
 	Blocked waiter([&] {
 		prctl(PR_SET_TIMERSLACK, 50'000'000UL);
@@ -161,7 +161,7 @@ TEST_CASE_METHOD(Case, "a large timer slack makes a wait no shorter", "[1.4][tim
 	CHECK(waiter.result() == 0);
 }
 
-TEST_CASE_METHOD(Case, "an event ends a wait long before its timeout", "[1.4][timeouts]")
+TEST_CASE_METHOD(Case, "an event ends a wait long before its timeout", "[timeouts]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);

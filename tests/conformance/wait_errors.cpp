@@ -30,7 +30,7 @@ epoll_event *at_the_edge()
 } // namespace
 
 TEST_CASE_METHOD(Case, "wait: the order is EBADF, maxevents, the buffer's range, no instance (before 6.15: EBADF third)",
-		 "[1.4][wait]")
+		 "[wait]")
 {
 	Fd other = event_fd();
 	Fd path(must_libc(open("/proc/self/mounts", O_PATH | O_CLOEXEC)));
@@ -53,7 +53,7 @@ TEST_CASE_METHOD(Case, "wait: the order is EBADF, maxevents, the buffer's range,
 	      (be().descriptor_first() ? be().not_an_instance() : -EFAULT));
 }
 
-TEST_CASE_METHOD(Case, "wait: maxevents from 1 to the most that an int of bytes holds", "[1.4][wait]")
+TEST_CASE_METHOD(Case, "wait: maxevents from 1 to the most that an int of bytes holds", "[wait]")
 {
 	epoll_event buffer[1];
 
@@ -68,7 +68,7 @@ TEST_CASE_METHOD(Case, "wait: maxevents from 1 to the most that an int of bytes 
 #endif
 }
 
-TEST_CASE_METHOD(Case, "wait: the range check covers the whole array, though nothing is ready", "[1.4][wait]")
+TEST_CASE_METHOD(Case, "wait: the range check covers the whole array, though nothing is ready", "[wait]")
 {
 	CHECK(be().wait(ep.fd(), at_the_edge(), most_events, 0) == -EFAULT);
 	CHECK(be().wait(ep.fd(), kernel_address(), 1, 0) == -EFAULT);
@@ -76,7 +76,7 @@ TEST_CASE_METHOD(Case, "wait: the range check covers the whole array, though not
 }
 
 TEST_CASE_METHOD(Case, "wait: a buffer that cannot be written is EFAULT only when there is an event, which stays",
-		 "[1.4][wait]")
+		 "[wait]")
 {
 	Fd target = event_fd();
 
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(Case, "wait: a buffer that cannot be written is EFAULT only whe
 }
 
 TEST_CASE_METHOD(Case, "wait: a buffer that ends early: what fitted is delivered, the rest keeps its order",
-		 "[1.4][wait][order]")
+		 "[wait][order]")
 {
 	auto *pages = static_cast<char *>(
 		mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -118,7 +118,7 @@ TEST_CASE_METHOD(Case, "wait: a buffer that ends early: what fitted is delivered
 	munmap(pages, 8192);
 }
 
-TEST_CASE_METHOD(Case, "wait: of an edge and a one-shot that did not fit nothing is spent", "[1.4][wait][order]")
+TEST_CASE_METHOD(Case, "wait: of an edge and a one-shot that did not fit nothing is spent", "[wait][order]")
 {
 	auto *pages = static_cast<char *>(
 		mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(Case, "wait: of an edge and a one-shot that did not fit nothing
 }
 
 TEST_CASE_METHOD(Case, "pwait: the mask is looked at before the descriptor: size EINVAL, address EFAULT",
-		 "[1.4][wait][signals]")
+		 "[wait][signals]")
 {
 	// The module takes the mask by value: there is no size and no address to
 	// be wrong. What it asserts is below, and in the tests of the ABI.
@@ -166,7 +166,7 @@ TEST_CASE_METHOD(Case, "pwait: the mask is looked at before the descriptor: size
 }
 
 TEST_CASE_METHOD(Case, "pwait2: the timeout is looked at before the mask, and that before the rest",
-		 "[1.4][wait][timeouts]")
+		 "[wait][timeouts]")
 {
 	Fd native(must(native_epoll().create1(EPOLL_CLOEXEC)));
 	epoll_event buffer[1];

@@ -11,7 +11,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-TEST_CASE_METHOD(Case, "level: one event wakes all waiters, each by the one before", "[1.3][waiters]")
+TEST_CASE_METHOD(Case, "level: one event wakes all waiters, each by the one before", "[waiters]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -26,7 +26,7 @@ TEST_CASE_METHOD(Case, "level: one event wakes all waiters, each by the one befo
 	}
 }
 
-TEST_CASE_METHOD(Case, "edge: one waiter for each event", "[1.3][waiters][edge]")
+TEST_CASE_METHOD(Case, "edge: one waiter for each event", "[waiters][edge]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -40,7 +40,7 @@ TEST_CASE_METHOD(Case, "edge: one waiter for each event", "[1.3][waiters][edge]"
 	}
 }
 
-TEST_CASE_METHOD(Case, "the waiter that came last is woken first", "[1.3][waiters]")
+TEST_CASE_METHOD(Case, "the waiter that came last is woken first", "[waiters]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(Case, "the waiter that came last is woken first", "[1.3][waiter
 	CHECK(first.result() == 1);
 }
 
-TEST_CASE_METHOD(Case, "two events at once are for two waiters, or for one with room", "[1.3][waiters]")
+TEST_CASE_METHOD(Case, "two events at once are for two waiters, or for one with room", "[waiters]")
 {
 	Fd x = event_fd(), y = event_fd();
 	REQUIRE(ep.add(x, EPOLLIN | EPOLLET, 1) == 0);
@@ -80,7 +80,7 @@ TEST_CASE_METHOD(Case, "two events at once are for two waiters, or for one with 
 	CHECK(both == Events{ { EPOLLIN, 1 }, { EPOLLIN, 2 } });
 }
 
-TEST_CASE_METHOD(Case, "what does not fit into one waiter's buffer wakes the next", "[1.3][1.4][waiters]")
+TEST_CASE_METHOD(Case, "what does not fit into one waiter's buffer wakes the next", "[waiters]")
 {
 	Fd targets[3] = { event_fd(1), event_fd(1), event_fd(1) };
 	Blocked a(ep, patience_ms, 1), b(ep, patience_ms, 1), c(ep, patience_ms, 1);
@@ -94,7 +94,7 @@ TEST_CASE_METHOD(Case, "what does not fit into one waiter's buffer wakes the nex
 	CHECK(ep.count(0) == 0);
 }
 
-TEST_CASE_METHOD(Case, "a waiter that times out leaves the event to the others", "[1.4][waiters][ledger2]")
+TEST_CASE_METHOD(Case, "a waiter that times out leaves the event to the others", "[waiters][ledger2]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -106,7 +106,7 @@ TEST_CASE_METHOD(Case, "a waiter that times out leaves the event to the others",
 	CHECK(stays.result() == 1);
 }
 
-TEST_CASE_METHOD(Case, "a waiter that is interrupted leaves the event to the others", "[1.4][waiters]")
+TEST_CASE_METHOD(Case, "a waiter that is interrupted leaves the event to the others", "[waiters]")
 {
 	struct sigaction action {}, old;
 	action.sa_handler = [](int) {};
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(Case, "a waiter that is interrupted leaves the event to the oth
 	sigaction(SIGUSR1, &old, nullptr);
 }
 
-TEST_CASE_METHOD(Case, "a waiter that is killed leaves the event to the others", "[1.4][waiters]")
+TEST_CASE_METHOD(Case, "a waiter that is killed leaves the event to the others", "[waiters]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(Case, "a waiter that is killed leaves the event to the others",
 	CHECK(stays.result() == 1);
 }
 
-TEST_CASE_METHOD(Case, "waiters of several processes share the events", "[1.4][1.6][waiters]")
+TEST_CASE_METHOD(Case, "waiters of several processes share the events", "[waiters]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);

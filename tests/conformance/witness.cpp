@@ -57,7 +57,7 @@ struct Watched : Tidy {
 } // namespace
 
 TEST_CASE_METHOD(Watched, "exclusive: the key says whether the first instance uses up the wakeup",
-		 "[1.3][exclusive][witness]")
+		 "[exclusive][witness]")
 {
 	struct {
 		std::uint32_t asked, key;
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(Watched, "exclusive: the key says whether the first instance us
 	}
 }
 
-TEST_CASE_METHOD(Watched, "a wakeup's key decides who looks, the file what is there", "[1.3][witness]")
+TEST_CASE_METHOD(Watched, "a wakeup's key decides who looks, the file what is there", "[witness]")
 {
 	Instance ep;
 	REQUIRE(ep.add(file, EPOLLIN | EPOLLOUT | EPOLLET, 1) == 0);
@@ -118,7 +118,7 @@ TEST_CASE_METHOD(Watched, "a wakeup's key decides who looks, the file what is th
 	CHECK(ep.wait().empty());
 }
 
-TEST_CASE_METHOD(Watched, "a wakeup for what is gone again does not end a wait", "[1.3][witness]")
+TEST_CASE_METHOD(Watched, "a wakeup for what is gone again does not end a wait", "[witness]")
 {
 	Instance ep;
 	REQUIRE(ep.add(file, EPOLLIN, 1) == 0);
@@ -135,7 +135,7 @@ TEST_CASE_METHOD(Watched, "a wakeup for what is gone again does not end a wait",
 }
 
 TEST_CASE_METHOD(Watched, "events that no file of Linux has come if the file says so and they were asked for",
-		 "[1.3][witness]")
+		 "[witness]")
 {
 	constexpr std::uint32_t rare = EPOLLMSG | 0x20 /* EPOLLNVAL */ | EPOLLRDBAND | EPOLLWRBAND;
 	Instance some, all;
@@ -152,7 +152,7 @@ TEST_CASE_METHOD(Watched, "events that no file of Linux has come if the file say
 	CHECK(all.wait() == Events{ { EPOLLIN | rare, 2 } });
 }
 
-TEST_CASE_METHOD(Watched, "a thread is woken with the hint that the source gives", "[1.3][witness]")
+TEST_CASE_METHOD(Watched, "a thread is woken with the hint that the source gives", "[witness]")
 {
 	Instance ep;
 	REQUIRE(ep.add(file, EPOLLIN | EPOLLET, 1) == 0);
@@ -168,7 +168,7 @@ TEST_CASE_METHOD(Watched, "a thread is woken with the hint that the source gives
 	}
 }
 
-TEST_CASE_METHOD(Watched, "a queue may die before its file", "[1.7][witness]")
+TEST_CASE_METHOD(Watched, "a queue may die before its file", "[witness]")
 {
 	Instance eps[3];
 	for (auto &ep : eps)
@@ -187,7 +187,7 @@ TEST_CASE_METHOD(Watched, "a queue may die before its file", "[1.7][witness]")
 }
 
 TEST_CASE_METHOD(Watched, "a sleep may end late by its slack: a thousandth, at most 100 ms, at least the thread's",
-		 "[1.4][timeouts][witness]")
+		 "[timeouts][witness]")
 {
 	Instance ep;
 	REQUIRE(ep.add(file, EPOLLIN | EPOLLET, 1) == 0);
@@ -227,7 +227,7 @@ TEST_CASE_METHOD(Watched, "a sleep may end late by its slack: a thousandth, at m
 }
 
 TEST_CASE_METHOD(Watched, "an instance busy polls the queue of the last event before it sleeps, and forgets it in vain",
-		 "[1.7][witness]")
+		 "[witness]")
 {
 	struct {
 		std::uint32_t usecs;
@@ -270,7 +270,7 @@ TEST_CASE_METHOD(Watched, "an instance busy polls the queue of the last event be
 }
 
 TEST_CASE_METHOD(Watched, "a driver's file may sleep in its ->poll, and keeps no other open meanwhile, inode or not",
-		 "[1.4][1.6][witness]")
+		 "[witness]")
 {
 	Instance ep;
 	Fd driver(file.call(WITNESS_ANON));

@@ -23,20 +23,6 @@ namespace {
 
 constexpr int nobody = 65534;
 
-// A setting of the system, until this goes
-class Setting {
-public:
-	Setting(const std::string &file, const std::string &value) : file_(file), before_(slurp(file))
-	{
-		spill(file, value);
-	}
-	~Setting() { spill(file_, before_); }
-	Setting(const Setting &) = delete;
-
-private:
-	std::string file_, before_;
-};
-
 // An instance that does all its work
 int works()
 {
@@ -540,10 +526,8 @@ TEST_CASE_METHOD(Tidy, "waiters frozen by their cgroup, woken, and thawed", "[wa
 
 TEST_CASE_METHOD(Tidy, "waiters frozen as for suspend, and thawed", "[waiters][freeze][suspend]")
 {
-	if (access("/sys/power/pm_test", W_OK)) {
-		WARN("this kernel cannot try its freezer");
+	if (skip_unless(access("/sys/power/pm_test", W_OK) == 0, "this kernel cannot try its freezer"))
 		return;
-	}
 	constexpr int waiters = 20;
 	Instance ep;
 	Fd target = event_fd();

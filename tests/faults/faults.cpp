@@ -10,7 +10,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,6 +20,7 @@
 #include "catch.hpp"
 #include "cgroup.hpp"
 #include "inject.hpp"
+#include "missing_page.hpp"
 #include "support.hpp"
 
 namespace {
@@ -321,33 +321,19 @@ TEST_CASE_METHOD(Faults, "busy polling's parameters", "[faults][params]")
 }
 
 // The last reference to a watched file is that of a scan. As the thread is going to
-// sleep, it has a worker close the file, and needs memory for that. Such a file: an instance, whose ->poll is kept waiting by
-// a harvest that waits for a page, and that is closed meanwhile. The harvest has a
-// reference too, and usually drops it before the scan does: it may take some tries.
+// sleep, it has a worker close the file, and needs memory for that. Such a file: an
+// instance, whose ->poll is kept waiting by a harvest that waits for a page, and that is
+// closed meanwhile. The harvest has a reference too, and usually drops it before the scan
+// does: it may take some tries.
 TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches", "[faults][wait][last]")
 {
 	bool reached = false;
 	for (int round = 0; round < 50 && !reached; round++) {
-		Fd uffd(must_libc(syscall(SYS_userfaultfd, O_CLOEXEC), "userfaultfd"));
-		uffdio_api api{};
-		api.api = UFFD_API;
-		must_libc(ioctl(uffd, UFFDIO_API, &api), "UFFDIO_API");
-		void *page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		must_libc(page == MAP_FAILED ? -1 : 0, "mmap");
-		uffdio_register area{};
-		area.range = { reinterpret_cast<std::uintptr_t>(page), 4096 };
-		area.mode = UFFDIO_REGISTER_MODE_MISSING;
-		must_libc(ioctl(uffd, UFFDIO_REGISTER, &area), "UFFDIO_REGISTER");
-
 		Fd leaf = event_fd(1);
 		Instance outer, inner;
 		REQUIRE(inner.add(leaf, EPOLLIN, 1) == 0);
 		REQUIRE(outer.add(inner.fd(), EPOLLIN, 2) == 0);
-		Blocked harvest([&, fd = inner.fd()] {
-			return be().wait(fd, static_cast<epoll_event *>(page), 8, 0);
-		});
-		uffd_msg message;
-		REQUIRE(read(uffd, &message, sizeof message) == sizeof message);
+		StuckHarvest harvest(inner);
 		injection.once(1, [&](Fault &fault) {
 			std::atomic<bool> started{ false };
 			Blocked scan([&] {
@@ -360,14 +346,10 @@ TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches"
 			REQUIRE(eventually([&] { return started.load(); }));
 			settle(); // in its ->poll, waiting for the harvest
 			inner.close();
-			uffdio_zeropage zero{};
-			zero.range = area.range;
-			must_libc(ioctl(uffd, UFFDIO_ZEROPAGE, &zero), "UFFDIO_ZEROPAGE");
-			CHECK(harvest.result() == 1);
+			CHECK(harvest.let_go().size() == 1);
 			CHECK(scan.result() >= 0);
 			reached = fault.hit();
 		});
-		munmap(page, 4096);
 		// Closed all the same, by this thread: all its watches are gone
 		CHECK(outer.wait().empty());
 		CHECK(charged(0));
@@ -375,7 +357,6 @@ TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches"
 	CHECK(reached);
 }
 
-// Of the size that the module knows, it is copied by single words. Longer ones may come.
 TEST_CASE_METHOD(Faults, "an ioctl's argument of another size", "[faults][add][wait]")
 {
 	struct Longer {

@@ -90,11 +90,9 @@ std::vector<Address> low_nowhere(const Compat &c)
 
 } // namespace
 
-#define NEEDS_32_BIT()                                          \
-	if (!works()) {                                         \
-		WARN("this kernel does not run 32-bit programs"); \
-		return;                                         \
-	}
+#define NEEDS_32_BIT()                                                        \
+	if (skip_unless(works(), "this kernel does not run 32-bit programs")) \
+		return;
 
 TEST_CASE_METHOD(Compat, "32-bit: every number, in sizes around the calls' own, is answered as in 64", "[compat][numbers]")
 {

@@ -8,39 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "missing_page.hpp"
 #include "stress/stress.hpp"
 #include "support.hpp"
-
-// A page that is not there until fill(): whoever touches it stands still.
-class MissingPage {
-public:
-	MissingPage();
-	MissingPage(const MissingPage &) = delete;
-	~MissingPage();
-	void *at() const { return page_; }
-	bool touched_within(int ms) const;
-	void fill();
-
-private:
-	Fd uffd_;
-	void *page_;
-};
-
-// A harvest that has polled what it found and cannot write the first event: the
-// page of its buffer is missing until let_go(). It holds the instance's mutex
-// meanwhile, and nothing that spins.
-class StuckHarvest {
-public:
-	// At least one file has to be ready. Returns when the harvest is stuck.
-	explicit StuckHarvest(const Instance &ep, int max = 64);
-	StuckHarvest(const StuckHarvest &) = delete;
-	~StuckHarvest();
-	Events let_go();
-
-private:
-	MissingPage page_;
-	std::unique_ptr<Blocked> harvest_;
-};
 
 // This thread and those it starts
 void run_on(int cpu);

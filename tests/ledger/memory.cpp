@@ -14,11 +14,6 @@
 
 namespace {
 
-int link(const Instance &outer, const Instance &inner)
-{
-	return outer.add(inner.fd(), EPOLLIN, inner.fd());
-}
-
 // root watches middle, and that the bottom, of which somebody holds the mutex: who
 // asks root, or walks it, holds the mutexes of root and middle and stands still.
 struct Chain {

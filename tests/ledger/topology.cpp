@@ -21,11 +21,6 @@ namespace {
 
 constexpr int deepest = 5;
 
-int link(const Instance &outer, const Instance &inner)
-{
-	return outer.add(inner.fd(), EPOLLIN, inner.fd());
-}
-
 // Does `work` on the first CPU let others run? The longest time that a real-time
 // thread there could not have its CPU, as a share of the work's. A busy host can
 // make it look bad, but not good: the best of some rounds counts.
@@ -191,6 +186,28 @@ TEST_CASE_METHOD(Tidy, "ledger 23: a ->poll that sleeps holds up neither wake-up
 	CHECK(busy.result() == 1);
 	CHECK(harvest.result() >= 1);
 	CHECK(ep.count(0) >= 1);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 23: an ADD that waits for a harvest keeps nobody from nesting elsewhere",
+		 "[ledger][23]")
+{
+	Fd ready = event_fd(1), leaf = event_fd();
+	Instance stuck, top, inner, elsewhere, below;
+	REQUIRE(stuck.add(ready, EPOLLIN, 1) == 0);
+	REQUIRE(top.add(stuck.fd(), EPOLLIN, 2) == 0);
+	StuckHarvest harvest(stuck);
+	Blocked nesting([&] { return stuck.add(inner.fd(), EPOLLIN, 3); });
+	Blocked to_watched([&] { return stuck.add(leaf, EPOLLIN, 4); });
+	nesting.asleep();
+	to_watched.asleep();
+	Blocked other([&] { return elsewhere.add(below.fd(), EPOLLIN, 5); });
+	CHECK(other.done_within(patience_ms / 3));
+	CHECK_FALSE(nesting.done());
+	CHECK_FALSE(to_watched.done());
+	harvest.let_go();
+	CHECK(nesting.result() == 0);
+	CHECK(to_watched.result() == 0);
+	CHECK(other.result() == 0);
 }
 
 TEST_CASE_METHOD(Case, "ledger 23: a vsock whose sender is in a page fault keeps no other file open",

@@ -44,7 +44,7 @@ void check_works(const Instance &ep)
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "ctl of all kinds, waits and wake-ups on the same few files", "[1.2][ledger14]")
+TEST_CASE_METHOD(Case, "ctl of all kinds, waits and wake-ups on the same few files", "[ledger14]")
 {
 	constexpr int files = 6;
 	Fd targets[files];
@@ -99,7 +99,7 @@ TEST_CASE_METHOD(Case, "ctl of all kinds, waits and wake-ups on the same few fil
 	check_works(ep);
 }
 
-TEST_CASE_METHOD(Case, "files are closed while they are added, woken, polled and deleted", "[1.6][ledger14]")
+TEST_CASE_METHOD(Case, "files are closed while they are added, woken, polled and deleted", "[ledger14]")
 {
 	// Each slot is a number that dup2 fills and empties; ctl and put use
 	// whatever is there.
@@ -224,7 +224,7 @@ TEST_CASE_METHOD(Tidy, "DEL against the close of a watched instance and of its w
 		close(fd);
 }
 
-TEST_CASE_METHOD(Tidy, "nesting both ways at once: no deadlock, and never a cycle", "[ledger12][ledger18][1.5]")
+TEST_CASE_METHOD(Tidy, "nesting both ways at once: no deadlock, and never a cycle", "[ledger12][ledger18]")
 {
 	constexpr int instances = 6;
 	Instance eps[instances];
@@ -274,7 +274,7 @@ TEST_CASE_METHOD(Tidy, "nesting both ways at once: no deadlock, and never a cycl
 		CHECK(depth(i, 0) <= 5);
 }
 
-TEST_CASE_METHOD(Tidy, "a chain grows below as it is cut above: never too many paths", "[1.5]")
+TEST_CASE_METHOD(Tidy, "a chain grows below as it is cut above: never too many paths")
 {
 	// With its link at the bottom or at the top it is as long as it may be.
 	constexpr int instances = 6;
@@ -334,7 +334,7 @@ TEST_CASE_METHOD(Tidy, "nested instances are added to while leaves and instances
 
 // A wait holds a file for the moment in which it asks it. Who closes the file just then
 // has not closed it; the wait does.
-TEST_CASE_METHOD(Case, "a file closed beside a wait is closed when both calls have returned", "[1.6]")
+TEST_CASE_METHOD(Case, "a file closed beside a wait is closed when both calls have returned")
 {
 	sockaddr_in address{};
 	socklen_t size = sizeof address;
@@ -372,7 +372,7 @@ TEST_CASE_METHOD(Case, "a file closed beside a wait is closed when both calls ha
 	CHECK(race.join() == "");
 }
 
-TEST_CASE_METHOD(Case, "a file closed beside a wait that then sleeps is closed all the same", "[1.6]")
+TEST_CASE_METHOD(Case, "a file closed beside a wait that then sleeps is closed all the same")
 {
 	if (skip_unless(!be().native(), "epoll closes it when the wait ends"))
 		return;
@@ -402,7 +402,7 @@ TEST_CASE_METHOD(Case, "a file closed beside a wait that then sleeps is closed a
 	waiter.join();
 }
 
-TEST_CASE_METHOD(Tidy, "descriptors of an instance are closed under its waiters and callers", "[1.4][1.6]")
+TEST_CASE_METHOD(Tidy, "descriptors of an instance are closed under its waiters and callers")
 {
 	constexpr int slot = 220;
 	Fd target = event_fd(1);
@@ -431,7 +431,7 @@ TEST_CASE_METHOD(Tidy, "descriptors of an instance are closed under its waiters 
 	close(slot);
 }
 
-TEST_CASE_METHOD(Case, "numbers are overwritten by dup2 all the time", "[1.6]")
+TEST_CASE_METHOD(Case, "numbers are overwritten by dup2 all the time")
 {
 	constexpr int slot = 230;
 	Race race;
@@ -455,7 +455,7 @@ TEST_CASE_METHOD(Case, "numbers are overwritten by dup2 all the time", "[1.6]")
 	CHECK(watches(ep.fd()).empty());
 }
 
-TEST_CASE_METHOD(Case, "children come with copies of everything, and go", "[1.6]")
+TEST_CASE_METHOD(Case, "children come with copies of everything, and go")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -487,7 +487,7 @@ TEST_CASE_METHOD(Case, "children come with copies of everything, and go", "[1.6]
 	check_works(ep);
 }
 
-TEST_CASE_METHOD(Case, "signalfds whose processes exit, under waits, ctl and closes", "[ledger13][1.7]")
+TEST_CASE_METHOD(Case, "signalfds whose processes exit, under waits, ctl and closes", "[ledger13]")
 {
 	sigset_t set, old;
 	sigemptyset(&set);
@@ -608,7 +608,7 @@ TEST_CASE_METHOD(Tidy, "an instance with very many items is closed, and so is a 
 			FAIL("an event of a closed file");
 }
 
-TEST_CASE_METHOD(Case, "a file of very many watches, all ready, closes while the instance is polled", "[1.6][ledger14]")
+TEST_CASE_METHOD(Case, "a file of very many watches, all ready, closes while the instance is polled", "[ledger14]")
 {
 	constexpr int numbers = 5000;
 	allow_descriptors(numbers + 200);
@@ -638,7 +638,7 @@ TEST_CASE_METHOD(Case, "a file of very many watches, all ready, closes while the
 	CHECK(ep.count(0) == 0);
 }
 
-TEST_CASE_METHOD(Tidy, "after a storm a user's quota is whole again", "[1.7][sysctl]")
+TEST_CASE_METHOD(Tidy, "after a storm a user's quota is whole again", "[sysctl]")
 {
 	constexpr int limit = 64, slots = 16, base = 240;
 	std::string before = slurp(be().max_user_watches());

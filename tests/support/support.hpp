@@ -88,6 +88,12 @@ private:
 	Fd fd_;
 };
 
+// `outer` watches `inner`
+inline int link(const Instance &outer, const Instance &inner)
+{
+	return outer.add(inner.fd(), EPOLLIN, inner.fd());
+}
+
 // A thread inside one call. The destructor joins: a call that never ends is for
 // the limit on the whole program's time to find.
 class Blocked {
@@ -142,6 +148,19 @@ milliseconds elapsed_of(const std::function<void()> &call);
 int open_descriptors();
 std::string slurp(const std::string &path);
 void spill(const std::string &path, const std::string &text);
+
+// A setting of the system, such as a sysctl, which is put back when this goes
+class Setting {
+public:
+	explicit Setting(const std::string &file) : file_(file), before_(slurp(file)) {}
+	Setting(const std::string &file, const std::string &value) : Setting(file) { spill(file_, value); }
+	~Setting() { spill(file_, before_); }
+	Setting(const Setting &) = delete;
+	void set(long n) { spill(file_, std::to_string(n) + "\n"); }
+
+private:
+	std::string file_, before_;
+};
 
 // fdinfo, as a list of watches and whole
 struct Watch {

@@ -10,7 +10,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-TEST_CASE_METHOD(Case, "aio: a poll of an instance completes when it becomes ready, or is already", "[1.5][aio]")
+TEST_CASE_METHOD(Case, "aio: a poll of an instance completes when it becomes ready, or is already", "[aio]")
 {
 	Aio aio;
 	Fd target = event_fd();
@@ -24,7 +24,7 @@ TEST_CASE_METHOD(Case, "aio: a poll of an instance completes when it becomes rea
 	CHECK(ep.count(0) == 1);
 }
 
-TEST_CASE_METHOD(Case, "aio: a poll that is cancelled, or destroyed with its context, leaves nothing", "[1.5][aio]")
+TEST_CASE_METHOD(Case, "aio: a poll that is cancelled, or destroyed with its context, leaves nothing", "[aio]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -40,7 +40,7 @@ TEST_CASE_METHOD(Case, "aio: a poll that is cancelled, or destroyed with its con
 	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
 
-TEST_CASE_METHOD(Case, "aio: its eventfd is signalled and can be watched by another instance", "[1.5][aio]")
+TEST_CASE_METHOD(Case, "aio: its eventfd is signalled and can be watched by another instance", "[aio]")
 {
 	Aio aio;
 	Instance other;
@@ -55,7 +55,7 @@ TEST_CASE_METHOD(Case, "aio: its eventfd is signalled and can be watched by anot
 	CHECK(aio.next(7) == POLLIN);
 }
 
-TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: settles", "[1.5][ledger10][aio]")
+TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: settles", "[ledger10][aio]")
 {
 	if (skip_unless(circle_is_safe(), deadlocks))
 		return;
@@ -84,7 +84,7 @@ TEST_CASE_METHOD(Case, "aio: its eventfd watched by the polled instance itself: 
 }
 
 TEST_CASE_METHOD(Case, "aio: the same with the eventfd as the only source, and through a nested instance",
-		 "[1.5][ledger10][aio]")
+		 "[ledger10][aio]")
 {
 	if (skip_unless(circle_is_safe(), deadlocks))
 		return;

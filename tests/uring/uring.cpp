@@ -20,7 +20,7 @@ struct RingCase : Case {
 
 } // namespace
 
-TEST_CASE_METHOD(RingCase, "a poll of an instance completes when it becomes ready", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "a poll of an instance completes when it becomes ready", "[uring]")
 {
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
 	ring.poll(ep.fd(), 7);
@@ -31,7 +31,7 @@ TEST_CASE_METHOD(RingCase, "a poll of an instance completes when it becomes read
 	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
 
-TEST_CASE_METHOD(RingCase, "a poll of a ready instance completes at once, with IN and RDNORM alone", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "a poll of a ready instance completes at once, with IN and RDNORM alone", "[uring]")
 {
 	put(target);
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -42,7 +42,7 @@ TEST_CASE_METHOD(RingCase, "a poll of a ready instance completes at once, with I
 	CHECK(ring.idle());
 }
 
-TEST_CASE_METHOD(RingCase, "a multishot poll completes for each new readiness", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "a multishot poll completes for each new readiness", "[uring]")
 {
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
 	ring.poll_multishot(ep.fd(), 7);
@@ -55,7 +55,7 @@ TEST_CASE_METHOD(RingCase, "a multishot poll completes for each new readiness", 
 	}
 }
 
-TEST_CASE_METHOD(RingCase, "a linked timeout ends a poll of an idle instance", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "a linked timeout ends a poll of an idle instance", "[uring]")
 {
 	__kernel_timespec timeout{ 0, 20'000'000 };
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -78,7 +78,7 @@ TEST_CASE_METHOD(RingCase, "a linked timeout ends a poll of an idle instance", "
 	CHECK(ring.next() == Completion{ 9, POLLIN, false });
 }
 
-TEST_CASE_METHOD(RingCase, "a linked timeout is cancelled by the event", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "a linked timeout is cancelled by the event", "[uring]")
 {
 	__kernel_timespec timeout{ 60, 0 };
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -96,7 +96,7 @@ TEST_CASE_METHOD(RingCase, "a linked timeout is cancelled by the event", "[1.5][
 	CHECK(second == Completion{ 8, -ECANCELED, false });
 }
 
-TEST_CASE_METHOD(RingCase, "a poll is removed", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "a poll is removed", "[uring]")
 {
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
 	ring.poll_multishot(ep.fd(), 7);
@@ -112,7 +112,7 @@ TEST_CASE_METHOD(RingCase, "a poll is removed", "[1.5][uring]")
 	CHECK(ring.idle());
 }
 
-TEST_CASE_METHOD(RingCase, "a ring is a file to watch: IN while there are completions", "[1.7][uring]")
+TEST_CASE_METHOD(RingCase, "a ring is a file to watch: IN while there are completions", "[uring]")
 {
 	REQUIRE(ep.add(ring.fd(), EPOLLIN, 1) == 0);
 	CHECK(ep.wait() == Events{});
@@ -128,7 +128,7 @@ TEST_CASE_METHOD(RingCase, "a ring is a file to watch: IN while there are comple
 	ring.next();
 }
 
-TEST_CASE_METHOD(RingCase, "a ring that polls the instance that watches the ring settles", "[1.3][ledger9][uring]")
+TEST_CASE_METHOD(RingCase, "a ring that polls the instance that watches the ring settles", "[ledger9][uring]")
 {
 	for (std::uint32_t mode : { 0U, std::uint32_t(EPOLLET) }) {
 		CAPTURE(mode);
@@ -152,7 +152,7 @@ TEST_CASE_METHOD(RingCase, "a ring that polls the instance that watches the ring
 	}
 }
 
-TEST_CASE_METHOD(RingCase, "the same through a nested instance settles", "[1.3][1.5][ledger9][uring]")
+TEST_CASE_METHOD(RingCase, "the same through a nested instance settles", "[ledger9][uring]")
 {
 	Instance outer;
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -170,7 +170,7 @@ TEST_CASE_METHOD(RingCase, "the same through a nested instance settles", "[1.3][
 	}
 }
 
-TEST_CASE_METHOD(RingCase, "two rings and two instances in a circle settle", "[1.3][ledger9][uring]")
+TEST_CASE_METHOD(RingCase, "two rings and two instances in a circle settle", "[ledger9][uring]")
 {
 	Ring other;
 	Instance second;
@@ -189,7 +189,7 @@ TEST_CASE_METHOD(RingCase, "two rings and two instances in a circle settle", "[1
 	CHECK(ep.count(0) >= 1);
 }
 
-TEST_CASE_METHOD(RingCase, "an instance that is closed while a ring polls it still completes the poll", "[1.6][uring]")
+TEST_CASE_METHOD(RingCase, "an instance that is closed while a ring polls it still completes the poll", "[uring]")
 {
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
 	ring.poll(ep.fd(), 7);
@@ -199,7 +199,7 @@ TEST_CASE_METHOD(RingCase, "an instance that is closed while a ring polls it sti
 	CHECK(ring.next() == Completion{ 7, POLLIN, false });
 }
 
-TEST_CASE_METHOD(Case, "a ring that is closed takes its polls with it", "[1.6][uring]")
+TEST_CASE_METHOD(Case, "a ring that is closed takes its polls with it", "[uring]")
 {
 	Fd target = event_fd();
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
@@ -215,7 +215,7 @@ TEST_CASE_METHOD(Case, "a ring that is closed takes its polls with it", "[1.6][u
 	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
 
-TEST_CASE_METHOD(RingCase, "a file that only a ring's table holds stays watched", "[1.6][uring]")
+TEST_CASE_METHOD(RingCase, "a file that only a ring's table holds stays watched", "[uring]")
 {
 	const std::uint64_t one = 1;
 
@@ -233,7 +233,7 @@ TEST_CASE_METHOD(RingCase, "a file that only a ring's table holds stays watched"
 	CHECK(ep.wait() == Events{});
 }
 
-TEST_CASE_METHOD(RingCase, "polls come and go while the instance is woken and harvested", "[1.5][uring]")
+TEST_CASE_METHOD(RingCase, "polls come and go while the instance is woken and harvested", "[uring]")
 {
 	std::atomic<bool> stop{ false };
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
@@ -265,7 +265,7 @@ TEST_CASE_METHOD(RingCase, "polls come and go while the instance is woken and ha
 }
 
 TEST_CASE_METHOD(RingCase, "io_uring's EPOLL_CTL changes the kernel's epoll; a [myepoll] instance is EINVAL",
-		 "[1.7][uring]")
+		 "[uring]")
 {
 	epoll_event e = ev(EPOLLIN, 1);
 	put(target);
