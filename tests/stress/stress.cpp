@@ -46,14 +46,18 @@ void Race::run(int threads, Body body)
 		});
 }
 
-void Race::run_beside(int threads, Body body)
+void Race::run_beside(int threads, Body body, std::function<void()> wake)
 {
-	for (int i = 0; i < threads; i++)
+	wake_ = std::move(wake);
+	for (int i = 0; i < threads; i++) {
+		beside_running_++;
 		beside_.emplace_back([this, body] {
 			std::mt19937 random(seed_++);
 			while (!stop_)
 				body(random);
+			beside_running_--;
 		});
+	}
 }
 
 void Race::fail(const std::string &what)
@@ -69,6 +73,10 @@ std::string Race::join()
 		thread.join();
 	threads_.clear();
 	stop_ = true;
+	while (wake_ && beside_running_ > 0) {
+		wake_();
+		std::this_thread::sleep_for(milliseconds(1));
+	}
 	for (auto &thread : beside_)
 		thread.join();
 	beside_.clear();

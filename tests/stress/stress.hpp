@@ -26,8 +26,12 @@ public:
 	~Race() { join(); }
 
 	void run(int threads, Body body);
-	// Rounds until join(), after the others have ended
-	void run_beside(int threads, Body body);
+	// Rounds until the others have ended. Who may sleep for long then needs `wake`,
+	// called until all have left: a body that waits for 200 ms at most finds by
+	// itself what it was not woken for.
+	void run_beside(int threads, Body body, std::function<void()> wake = {});
+	// In run_beside()'s last round: nobody else takes part any longer
+	bool ending() const { return stop_; }
 	bool over() const { return Clock::now() >= end_ || failed_; }
 	void fail(const std::string &what);
 	// Ends the race, and returns "" or what went wrong
@@ -40,6 +44,8 @@ private:
 	std::atomic<long> rounds_{ 0 };
 	std::atomic<unsigned> seed_{ 1 };
 	std::string what_;
+	std::atomic<int> beside_running_{ 0 };
+	std::function<void()> wake_;
 	std::vector<std::thread> threads_, beside_;
 };
 

@@ -12,6 +12,8 @@
 
 namespace {
 
+const char old_epoll[] = "this kernel's epoll does; fixed in 6.12.100";
+
 // Reads the count of an eventfd; 0 where another thread was faster
 std::uint64_t try_take(int fd)
 {
@@ -21,7 +23,7 @@ std::uint64_t try_take(int fd)
 
 } // namespace
 
-TEST_CASE_METHOD(Case, "edge: what producers write, waiters find, all of it", "[ledger1][1.3]")
+TEST_CASE_METHOD(Case, "edge: what producers write, waiters find, all of it", "[ledger1]")
 {
 	// A waiter reads what it is told of, and only that. The sum at the end
 	// is short if an edge was lost: nobody would read that file again.
@@ -56,7 +58,7 @@ TEST_CASE_METHOD(Case, "edge: what producers write, waiters find, all of it", "[
 	CHECK(harvested == written);
 }
 
-TEST_CASE_METHOD(Case, "edge: one write, one harvest, with waiters asleep", "[ledger1][1.3]")
+TEST_CASE_METHOD(Case, "edge: one write, one harvest, with waiters asleep", "[ledger1]")
 {
 	// Ping and pong: each write must wake one of the sleepers, or the producer
 	// waits for its answer in vain.
@@ -71,19 +73,21 @@ TEST_CASE_METHOD(Case, "edge: one write, one harvest, with waiters asleep", "[le
 		if (!eventually([&] { return harvests >= writes; }, 20'000))
 			race.fail("a write that nobody harvested");
 	});
-	race.run_beside(3, [&](auto &) {
-		int n = ep.count(200, 1);
-		if (n < 0 || n > 1)
-			race.fail("wait: " + std::to_string(n));
-		if (n == 1)
-			harvests++;
-	});
+	race.run_beside(
+		3,
+		[&](auto &) {
+			int n = ep.count(patience_ms, 1);
+			if (n < 0 || n > 1)
+				race.fail("wait: " + std::to_string(n));
+			harvests += n == 1 && !race.ending();
+		},
+		[&] { put(target); });
 	CHECK(race.join() == "");
 	CHECK(harvests == writes);
 }
 
 TEST_CASE_METHOD(Case, "edge: a wake-up in the middle of a harvest, of an item just found not ready",
-		 "[ledger1][1.3]")
+		 "[ledger1]")
 {
 	// The producer makes the item stale, and then ready at a moment at which
 	// somebody may be looking at it. Only who is told of it reads the file.
@@ -119,7 +123,7 @@ TEST_CASE_METHOD(Case, "edge: a wake-up in the middle of a harvest, of an item j
 	CHECK(got == sent);
 }
 
-TEST_CASE_METHOD(Case, "timeout 0: while a level stays ready, no wait returns 0", "[ledger7][1.4]")
+TEST_CASE_METHOD(Case, "timeout 0: while a level stays ready, no wait returns 0", "[ledger7]")
 {
 	Fd target = event_fd(1), noise = event_fd();
 	std::atomic<long> zeros{ 0 };
@@ -134,12 +138,12 @@ TEST_CASE_METHOD(Case, "timeout 0: while a level stays ready, no wait returns 0"
 	race.run(1, [&](auto &) { put(noise); });
 	CHECK(race.join() == "");
 	CHECK(race.rounds() > 100);
-	if (be().never_a_false_zero())
+	if (!skip_unless(be().never_a_false_zero(), old_epoll))
 		CHECK(zeros == 0);
 }
 
 TEST_CASE_METHOD(Case, "timeout 0: nor with a buffer of one, nor while ctl changes other watches",
-		 "[ledger7][1.4]")
+		 "[ledger7]")
 {
 	Fd target = event_fd(1), other = event_fd(1);
 	std::atomic<long> zeros{ 0 };
@@ -155,11 +159,11 @@ TEST_CASE_METHOD(Case, "timeout 0: nor with a buffer of one, nor while ctl chang
 	});
 	race.run(1, [&](auto &) { ep.mod(target, EPOLLIN, 1); });
 	CHECK(race.join() == "");
-	if (be().never_a_false_zero())
+	if (!skip_unless(be().never_a_false_zero(), old_epoll))
 		CHECK(zeros == 0);
 }
 
-TEST_CASE_METHOD(Case, "a waiter that times out as it is woken takes the event, or leaves it", "[ledger2][1.4]")
+TEST_CASE_METHOD(Case, "a waiter that times out as it is woken takes the event, or leaves it", "[ledger2]")
 {
 	// One sleeps for long. Another comes after it, so that it is the first to
 	// be woken, with a timeout that ends just when the write comes. If it
@@ -216,7 +220,7 @@ TEST_CASE_METHOD(Case, "a waiter that times out as it is woken takes the event, 
 	CHECK(rounds > 0);
 }
 
-TEST_CASE_METHOD(Case, "a waiter that is interrupted as it is woken takes the event, or leaves it", "[1.4]")
+TEST_CASE_METHOD(Case, "a waiter that is interrupted as it is woken takes the event, or leaves it")
 {
 	struct sigaction action {}, old;
 	action.sa_handler = [](int) {};
@@ -224,13 +228,15 @@ TEST_CASE_METHOD(Case, "a waiter that is interrupted as it is woken takes the ev
 	Fd target = event_fd();
 	std::atomic<long> writes{ 0 }, harvests{ 0 }, interrupts{ 0 };
 	std::atomic<bool> stop{ false };
+	std::atomic<int> left{ 0 };
 	REQUIRE(ep.add(target, EPOLLIN | EPOLLET, 1) == 0);
 	auto waiter = [&] {
 		while (!stop) {
-			int n = ep.count(500, 1);
-			harvests += n == 1;
+			int n = ep.count(patience_ms, 1);
+			harvests += n == 1 && !stop;
 			interrupts += n == -EINTR;
 		}
+		left++;
 	};
 	std::thread a(waiter), b(waiter);
 
@@ -244,6 +250,10 @@ TEST_CASE_METHOD(Case, "a waiter that is interrupted as it is woken takes the ev
 	});
 	CHECK(race.join() == "");
 	stop = true;
+	while (left < 2) {
+		put(target);
+		std::this_thread::sleep_for(milliseconds(1));
+	}
 	a.join();
 	b.join();
 	CHECK(harvests == writes);
@@ -251,7 +261,7 @@ TEST_CASE_METHOD(Case, "a waiter that is interrupted as it is woken takes the ev
 	sigaction(SIGUSR1, &old, nullptr);
 }
 
-TEST_CASE_METHOD(Case, "one-shot: each arming gives one event to one waiter", "[1.3]")
+TEST_CASE_METHOD(Case, "one-shot: each arming gives one event to one waiter")
 {
 	Fd target = event_fd(1);
 	std::atomic<long> armed{ 1 }, harvests{ 0 };
@@ -268,12 +278,14 @@ TEST_CASE_METHOD(Case, "one-shot: each arming gives one event to one waiter", "[
 			race.fail("MOD");
 	});
 	race.run(1, [&](auto &) { put(target); });
-	race.run_beside(3, [&](auto &) { harvests += ep.count(100, 1) == 1; });
+	race.run_beside(
+		3, [&](auto &) { harvests += ep.count(patience_ms, 1) == 1 && !race.ending(); },
+		[&] { ep.mod(target, EPOLLIN | EPOLLONESHOT, 1); });
 	CHECK(race.join() == "");
 	CHECK(harvests <= armed);
 }
 
-TEST_CASE_METHOD(Tidy, "exclusive: every write wakes somebody who is asleep", "[1.3]")
+TEST_CASE_METHOD(Tidy, "exclusive: every write wakes somebody who is asleep")
 {
 	constexpr int instances = 4;
 	Instance eps[instances];
@@ -291,15 +303,18 @@ TEST_CASE_METHOD(Tidy, "exclusive: every write wakes somebody who is asleep", "[
 		if (!eventually([&] { return wakes > before; }, 20'000))
 			race.fail("a write that woke nobody");
 	});
-	race.run_beside(instances, [&](auto &) {
-		static thread_local int mine = next++ % instances;
-		wakes += eps[mine].count(100, 1) == 1;
-	});
+	race.run_beside(
+		instances,
+		[&](auto &) {
+			static thread_local int mine = next++ % instances;
+			wakes += eps[mine].count(patience_ms, 1) == 1;
+		},
+		[&] { put(target); });
 	CHECK(race.join() == "");
 	CHECK(wakes >= writes);
 }
 
-TEST_CASE_METHOD(Case, "nested: an edge for each new readiness, through two levels", "[ledger22][1.5]")
+TEST_CASE_METHOD(Case, "nested: an edge for each new readiness, through two levels", "[ledger22]")
 {
 	Instance middle, outer;
 	Fd target = event_fd();
@@ -315,12 +330,15 @@ TEST_CASE_METHOD(Case, "nested: an edge for each new readiness, through two leve
 		if (!eventually([&] { return harvests >= writes; }, 20'000))
 			race.fail("a write that did not come up");
 	});
-	race.run_beside(2, [&](auto &) {
-		if (outer.count(200) != 1)
-			return;
-		if (middle.count(0) == 1)
-			harvests += ep.count(0);
-	});
+	race.run_beside(
+		2,
+		[&](auto &) {
+			if (outer.count(patience_ms) != 1)
+				return;
+			if (middle.count(0) == 1)
+				harvests += ep.count(0) == 1 && !race.ending();
+		},
+		[&] { put(target); });
 	CHECK(race.join() == "");
 	CHECK(harvests == writes);
 }
