@@ -49,7 +49,7 @@ measure() {{ # WAY SERVER PORT REQUEST COMMAND...
 	"$@" </dev/null >/tmp/log 2>&1 &
 	until netstat -ltn | grep -q ":$port "; do
 		usleep 10000
-		kill -0 $! || cat /tmp/log
+		kill -0 $! || {{ cat /tmp/log; exit 1; }}
 	done
 	case $server in
 	redis*) load $port 1 1 'SET key value\\r\\n' ;;

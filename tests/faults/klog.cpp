@@ -2,7 +2,7 @@
 #include "klog.hpp"
 
 #include <cerrno>
-#include <regex>
+#include <sstream>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,16 +13,22 @@ namespace {
 
 const char levels_file[] = "/proc/sys/kernel/printk";
 
-// What says that something is wrong with the kernel, out of memory or not. A trace
-// alone does not.
-const std::regex bad("WARNING: |BUG: |BUG at |Oops|general protection|KASAN|UBSAN|ODEBUG|refcount_t|"
-		     "list_(add|del) corruption|scheduling while atomic|sleeping function|Objects remaining|"
-		     "still has objects|unreferenced object|suspected memory leaks|soft lockup|hard LOCKUP|"
-		     "blocked for more than|suspicious RCU|rcu_?[a-z]*:? .*stall|double free|[Uu]nable to handle");
+// What says that something is wrong with the kernel, out of memory or not: what
+// scripts/vm looks for, but a trace alone.
+std::regex complaints()
+{
+	std::istringstream lines(slurp("scripts/complaints"));
+	std::string all, line;
+
+	while (std::getline(lines, line))
+		if (!line.empty() && line[0] != '#' && line != "Call Trace:")
+			all += (all.empty() ? "" : "|") + line;
+	return std::regex(all, std::regex::extended);
+}
 
 } // namespace
 
-KernelLog::KernelLog() : levels_(slurp(levels_file))
+KernelLog::KernelLog() : levels_(slurp(levels_file)), complaints_(complaints())
 {
 	kmsg_ = Fd(must_libc(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), "/dev/kmsg"));
 	must_libc(lseek(kmsg_, 0, SEEK_END), "/dev/kmsg");
@@ -52,7 +58,7 @@ std::vector<std::string> KernelLog::news()
 		std::string text(record, static_cast<std::size_t>(n));
 		text = text.substr(0, text.find('\n'));
 		text = text.substr(text.find(';') + 1);
-		if (complaint_.empty() && std::regex_search(text, bad))
+		if (complaint_.empty() && std::regex_search(text, complaints_))
 			complaint_ = text;
 		lines.push_back(std::move(text));
 	}

@@ -4,6 +4,7 @@
 // told, and who holds this looks for real complaints itself.
 #pragma once
 
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -23,4 +24,5 @@ public:
 private:
 	Fd kmsg_;
 	std::string levels_, complaint_;
+	std::regex complaints_;
 };

@@ -174,22 +174,3 @@ TEST_CASE("fdinfo of very many watches")
 	if (!be().native())
 		compare_ms("fdinfo", ms[0], ms[1]);
 }
-
-// For a look at it, with --in-turn: on its own the module's handler can be
-// preempted; beside a tracer ftrace calls both with preemption off, all the time
-// that the items of one file take.
-TEST_CASE("beside a tracer on __fput()", "[.tracer]")
-{
-	const std::string tracing = "/sys/kernel/tracing/";
-
-	spill(tracing + "set_ftrace_filter", "__fput");
-	spill(tracing + "current_tracer", "function");
-	for (int n = watches_wanted() / 100; n <= watches_wanted(); n *= 10) {
-		Figures f = measure(be(), End::files, one_file(std::min(n, 1000), std::max(n / 1000, 1)));
-		std::printf("  %7d watches of a file closed in %.0f ms, a ticker late by %.1f ms\n", n, f.end_ms,
-			    f.late_rt_ms);
-		CHECK(f.end_ms > 0);
-	}
-	spill(tracing + "current_tracer", "nop");
-	spill(tracing + "set_ftrace_filter", "\n");
-}
