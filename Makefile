@@ -177,7 +177,7 @@ check: setup
 	@scripts/check
 
 clean:
-	cd $(BUILD) && $(RM) -r bench check coverage fuzz ledger log module tests userspace vm
+	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz ledger log module tests userspace vm)
 
 .PHONY: all bench bench-native built check clean coverage debug-built demo fuzz help install mistakes
 .PHONY: module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)

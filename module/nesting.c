@@ -12,7 +12,8 @@
  * and so does any ADD to an instance that is watched, or about to be. What an ADD
  * looks at is each watch below it, and each of the same files, once. But it waits for
  * the mtx of each instance below, and so for a harvest there whose ->poll or fault
- * takes its time, as in epoll. For that of the instance added to, ADD has waited before.
+ * takes its time, as in epoll. For who has that of the instance added to, ADD has waited
+ * before it takes nest_mutex; only who gets it in between is waited for.
  */
 #include <linux/dcache.h>
 #include <linux/file.h>

@@ -11,9 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../uapi/myepoll.h"
@@ -357,6 +355,7 @@ TEST_CASE_METHOD(Faults, "WAIT that drops the last reference to what it watches"
 	CHECK(reached);
 }
 
+// Of the size that the module knows, it is copied by single words. Longer ones may come.
 TEST_CASE_METHOD(Faults, "an ioctl's argument of another size", "[faults][add][wait]")
 {
 	struct Longer {

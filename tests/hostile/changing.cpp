@@ -9,9 +9,7 @@
 #include <optional>
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "catch.hpp"

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "ledger.hpp"
 
-#include <memory>
-#include <stdexcept>
-
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,10 +27,9 @@ void real_time(int priority)
 	must_libc(sched_setscheduler(0, SCHED_FIFO, &param), "sched_setscheduler");
 }
 
-Hog::Hog() : throttle_(slurp(throttle_file))
+Hog::Hog() : throttle_(throttle_file, "-1")
 {
 	must_libc(sched_getaffinity(0, sizeof before_, &before_));
-	spill(throttle_file, "-1");
 	run_on(elsewhere);
 	thread_ = std::thread([this] {
 		run_on(cpu);
@@ -51,7 +46,6 @@ Hog::~Hog()
 {
 	stop_ = true;
 	thread_.join();
-	spill(throttle_file, throttle_);
 	sched_setaffinity(0, sizeof before_, &before_);
 }
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,7 +26,7 @@ public:
 
 private:
 	cpu_set_t before_;
-	std::string throttle_;
+	Setting throttle_;
 	std::atomic<bool> stop_{ false }, running_{ false };
 	std::thread thread_;
 };

@@ -48,7 +48,8 @@ void Race::run(int threads, Body body)
 
 void Race::run_beside(int threads, Body body, std::function<void()> wake)
 {
-	wake_ = std::move(wake);
+	if (wake)
+		wake_ = std::move(wake);
 	for (int i = 0; i < threads; i++) {
 		beside_running_++;
 		beside_.emplace_back([this, body] {
