@@ -369,6 +369,8 @@ TEST_CASE_METHOD(Tidy, "kill -9 of hundreds of waiters under a storm of writes: 
 	std::mt19937 random(3);
 	std::shuffle(children.begin(), children.end(), random);
 	for (unsigned i = 0; i < children.size(); i++) {
+		// A write or more for each, on whatever host
+		eventually([&] { return writes > long(i) + 1; });
 		kill(children[i], SIGKILL);
 		if (i % 20 == 19)
 			settle(10);
