@@ -14,6 +14,7 @@
 #include <linux/eventpoll.h>
 #include <linux/file.h>
 #include <linux/ftrace.h>
+#include <linux/magic.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || \
@@ -36,6 +37,11 @@
 
 #ifndef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
 #error "myepoll needs CONFIG_DYNAMIC_FTRACE_WITH_ARGS to see files close"
+#endif
+
+/* The file system of pidfds: 6.9. Before, their inode was the anonymous one. */
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC	0x50494446
 #endif
 
 /* fd_file(): 6.12 */

@@ -9,8 +9,9 @@
  * a list. The hash is sized at load and never grows: the trees take what it
  * does not spread.
  *
- * The bucket's lock decides who removes an item: see "Removal" in internal.h.
- * Called from ctl, ->release and the close hook, never from a wakeup.
+ * The bucket's lock decides who removes an item, and the item is detached from its
+ * file under it: see "Removal" in internal.h. Called from ctl, ->release and the close
+ * hook, never from a wakeup.
  */
 #include <linux/hash.h>
 #include <linux/mm.h>
@@ -145,48 +146,37 @@ struct myep_item *myep_index_find(struct file *file, struct myep *ep, int fd)
 	return item;
 }
 
+/*
+ * Take an item out. While it is in, its file does not get past the close hook, and what
+ * it is hooked to lives. So it is detached first.
+ */
+static __always_inline void bucket_take(struct myep_bucket *b, struct myep_item *item)
+{
+	lockdep_assert_held(&b->lock);
+
+	myep_item_detach(item);
+	/* Pairs with the look without the lock in myep_index_take_any(). */
+	smp_wmb();
+	rb_erase(&item->node, &b->items);
+}
+
 /**
  * myep_index_take - take an item out, to remove it
- * @file: the caller holds a reference
- * @ep: the caller holds its mtx
+ * @file: may be gone, and its memory another file
+ * @ep: the caller holds its mtx, or it is being released
  * @fd: the number it was added under
+ *
+ * Return: the item, detached from its file and the caller's to discard; or NULL.
  */
 struct myep_item *myep_index_take(struct file *file, struct myep *ep, int fd)
 {
 	struct myep_bucket *b = bucket_of(file);
 	struct myep_item *item;
 
-	lockdep_assert_held(&ep->mtx);
-
 	spin_lock(&b->lock);
 	item = bucket_find(b, file, ep, fd);
 	if (item)
-		rb_erase(&item->node, &b->items);
-	spin_unlock(&b->lock);
-	return item;
-}
-
-/**
- * myep_index_take_live - take an item out unless its file is closing
- * @file: may be gone, and its memory another file
- * @ep: being released, so that nothing is added to it
- * @fd: the number it was added under
- *
- * Return: the item, with a reference to its file, or NULL where the close hook
- * has the item or is going to.
- */
-struct myep_item *myep_index_take_live(struct file *file, struct myep *ep,
-				       int fd)
-{
-	struct myep_bucket *b = bucket_of(file);
-	struct myep_item *item;
-
-	spin_lock(&b->lock);
-	item = bucket_find(b, file, ep, fd);
-	if (item && myep_file_tryget(file))
-		rb_erase(&item->node, &b->items);
-	else
-		item = NULL;
+		bucket_take(b, item);
 	spin_unlock(&b->lock);
 	return item;
 }
@@ -194,6 +184,8 @@ struct myep_item *myep_index_take_live(struct file *file, struct myep *ep,
 /**
  * myep_index_take_any - take out one item of a file that closes
  * @file: its reference count is 0
+ *
+ * Return: as myep_index_take().
  */
 struct myep_item *myep_index_take_any(struct file *file)
 {
@@ -203,15 +195,19 @@ struct myep_item *myep_index_take_any(struct file *file)
 	/*
 	 * Every close on the system comes by here. ADD held a reference when it
 	 * added an item, and the count has gone to 0 since, with a full barrier:
-	 * no lock is needed to see that there was none.
+	 * no lock is needed to see that there was none. If there was one and it has
+	 * been taken out, it is detached: this orders the look before what the caller
+	 * does to the file, and bucket_take() has ordered its two stores.
 	 */
-	if (likely(!READ_ONCE(b->items.rb_node)))
+	if (likely(!READ_ONCE(b->items.rb_node))) {
+		smp_acquire__after_ctrl_dep();
 		return NULL;
+	}
 
 	spin_lock(&b->lock);
 	item = bucket_find_above(b, file, NULL, 0);
 	if (item)
-		rb_erase(&item->node, &b->items);
+		bucket_take(b, item);
 	spin_unlock(&b->lock);
 	return item;
 }
@@ -220,10 +216,10 @@ struct myep_item *myep_index_take_any(struct file *file)
  * myep_index_next_watcher - the next instance that watches a file
  * @file: the file; the caller holds a reference to it or to @owner
  * @owner: the instance that @file belongs to, or NULL
- * @w: where the walk stands; moved on, its old reference dropped
+ * @w: where the search stands; moved on, its old reference dropped
  *
  * An item in the index holds its instance, so one found here can be referenced.
- * The walk needs no lock between its steps: it goes on from a key, which need
+ * The search needs no lock between its steps: it goes on from a key, which need
  * not be there any more.
  *
  * Return: false at the end, with no reference left in @w.

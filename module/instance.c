@@ -2,10 +2,10 @@
 /*
  * instance.c - one [myepoll] file, from create to its last reference
  *
- * An instance is held by its file, by each of its items, since an item may be
- * removed by the close hook after the file is gone ("Removal" in internal.h), by a
- * walk that stands on it (nesting.c), by a queued irq_work (pass_on()), and by a worker
- * that closes a file (interest.c).
+ * An instance is held by its file; by each of its items, since the close hook may
+ * still be busy with an item when the file is gone ("Removal" in internal.h); by a
+ * search upward that stands on it (nesting.c); by a queued irq_work (pass_on()); and by
+ * a worker that closes a file (item.c).
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -65,6 +65,7 @@ void myep_put(struct myep *ep)
 		return;
 
 	WARN_ON_ONCE(!list_empty(&ep->items));
+	WARN_ON_ONCE(!llist_empty(&ep->closing));
 	myep_quota_put(ep->quota);
 	/* irq_work touches the work once more after its handler. */
 	if (unlikely(ep->rewoken))
@@ -92,16 +93,12 @@ void myep_release(struct myep *ep)
 /**
  * myep_instances_drain - wait until the last instance is freed
  *
- * At unload, when no file of ours is open. What is left is held by items whose
- * own files are on their way through __fput(): some thread has dropped the last
- * reference and is to close the file when it returns to user space; or by a worker
- * that is closing one.
+ * At unload, when no file of ours is open. What is left is held by an item that the
+ * close hook has in its hands, or by an irq_work, and so for a moment only.
  */
 void myep_instances_drain(void)
 {
-	while (!wait_event_timeout(instances_gone,
-				   !atomic_long_read(&instances), 10 * HZ))
-		pr_info("unloading waits for a watched file to close\n");
+	wait_event(instances_gone, !atomic_long_read(&instances));
 }
 
 /**
@@ -115,19 +112,21 @@ void myep_show_fdinfo(struct seq_file *m, struct file *file)
 	struct myep_item *item;
 	struct myep_walk walk;
 
-	mutex_lock(&ep->mtx);
-	myep_walk_start(&walk, ep);
-	while ((item = myep_walk_next(&walk))) {
-		const struct inode *inode = file_inode(item->file);
+	if (mutex_lock_killable(&ep->mtx))
+		return;
+	myep_walk_start(&walk, ep, MYEP_WALKER_FDINFO, ep);
+	while ((item = myep_walk_next(&walk, NULL))) {
+		const struct inode *inode = file_inode(walk.file);
 
 		seq_printf(m, "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%llx sdev:%x\n",
 			   item->fd, item->events, (unsigned long long)item->data,
-			   (long long)item->file->f_pos,
+			   (long long)walk.file->f_pos,
 			   (unsigned long long)inode->i_ino,
 			   inode->i_sb->s_dev);
 		if (seq_has_overflowed(m))
 			break;
 	}
 	myep_walk_end(&walk);
+	myep_close_dropped(ep, false);
 	mutex_unlock(&ep->mtx);
 }

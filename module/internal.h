@@ -15,11 +15,11 @@
  *   a harvest	myep_wait() -> myep_harvest() -> item -> pinned file's ->poll ->
  *		the caller's buffer -> (level-triggered) back to the tail
  *   a close	__fput() of a watched file -> myep_file_closing() -> its items
- *		unhooked and gone, before the file's ->release
+ *		detached and gone, before the file's ->release
  *
  * The watched file is not held open, but for the moment in which it is polled. While
- * an item is in the index (index.c),
- * its file has not passed the close hook, so its memory is a file still.
+ * an item is in the index (index.c), its file does not get past the close hook, so its
+ * memory is a file still.
  *
  * Words:
  *   waiter	a thread asleep in a wait, on ep->wq
@@ -30,36 +30,39 @@
  *		finds, or the instance's own ->poll, which only looks
  *   turn	one waiter is woken at a time; after its scan it wakes the next, if
  *		something is left
- *   walk	over the items of an instance, or up over the watchers of a file
+ *   walk	over the items of an instance, for fdinfo or for a search (walk.c)
+ *   search	through the graph of instances, down by walks and up by watchers
+ *		(nesting.c)
  *
  *
  * Locks, outer to inner
  * ---------------------
  *
- *   nest_mutex			(global, rare; nesting.c)
- *     > ep->mtx		(per instance, sleeps; parent before child)
- *         > bucket->lock	(index.c; nothing nests inside)
- *         > the lock of a watched file's wait queue	(a child's poll_wait.lock)
- *             > ep->wq.lock	(per instance, IRQ-safe)
+ *   ep->mtx			(per instance, sleeps; parent before child)
+ *     > nest_mutex		(global, rare; nesting.c)
+ *         > bucket->lock	(index.c)
+ *             > the lock of a watched file's wait queue   (a child's poll_wait.lock)
+ *                 > ep->wq.lock	(per instance, IRQ-safe)
  *
  *   quota_lock			(quota.c; nothing nests inside)
  *
+ *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
+ *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep, for
+ *     as long as some user likes. Several are held only along a chain parent -> child,
+ *     by a ->poll; there are no cycles, and the lockdep subclass is the depth.
  *   nest_mutex: a cycle can only be seen with the whole topology in view.
  *     Two ADDs that nest A in B and B in A at once would each find nothing.
- *     Taken for an ADD that nests, or into an instance that is nested; not held
- *     while the file that is added is polled.
- *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
- *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep.
- *     Several are held only along a chain parent -> child; there are no cycles,
- *     and the lockdep subclass is the depth.
+ *     Taken for an ADD that nests, or into an instance that is nested. All users share
+ *     it, so its holder waits for no mtx, no ->poll and no page.
  *   bucket->lock: whoever takes an item out of the index owns its removal, so this
  *     is the lock that decides every race between DEL, close of the file and
  *     close of the instance. The close hook, which must not sleep, needs no
- *     other lock to find an item. Process context only.
+ *     other lock to find an item. Process context only. The item is taken off its wait
+ *     queues under it; no wakeup takes it.
  *   ep->wq.lock: the instance lock is the lock of the queue its waiters sleep
  *     on, so that an event is queued and a waiter woken under one lock.
  *     myep_wake() runs in any context, below the source's wait queue lock.
- *   ep->poll_wait.lock is a wait queue head of a watched file like any other,
+ *   ep->poll_wait.lock is that of a watched file's wait queue like any other,
  *     taken with ep->wq.lock dropped. Below another wait queue's lock it is only
  *     tried: pass_on().
  *
@@ -70,6 +73,8 @@
  * struct myep
  *   wq.lock, mtx	themselves
  *   wq.head, ready, items	ep->wq.lock
+ *   places		ep->wq.lock; the first for who has the mtx, the second for who has
+ *			nest_mutex
  *   pending		written under ep->wq.lock, read without it
  *   rewake		queued in pass_on(), which takes a reference for it
  *   poll_wait		its own lock
@@ -77,10 +82,11 @@
  *   rewake_uring	set in pass_on(), taken by the irq_work
  *   rewoken		set in pass_on(), read when the last reference is gone
  *   file		set once; cleared by ->release under the lock of its bucket
- *   watchers		atomic; raised under nest_mutex
- *   nest_seq, nest_depth, paths	nest_mutex
- *   refs		refcount: the file, each item, each upward walk, a queued rewake, each
- *			close by a worker
+ *   watchers		atomic; raised by myep_nest_prepare(), and by an item under
+ *			nest_mutex; lowered with the item's bucket->lock held
+ *   nest_seq, nest_depth, paths, paths_seq	nest_mutex
+ *   refs		refcount: the file, each item, each search upward, a queued rewake,
+ *			each close by a worker
  *   busy_poll		READ_ONCE/WRITE_ONCE
  *   closing		ep->mtx
  *   quota		set once
@@ -93,7 +99,7 @@
  *			ep->wq.lock; the barrier in ctl_mod() orders the two
  *   data		ep->mtx
  *   ready_link, ep_link, busy, woken, dead	ep->wq.lock
- *   first, its list	ep->mtx while the item is in the index, then its remover
+ *   first, its list	ep->mtx for the ADD, then bucket->lock for the remover
  *   ws			ep->mtx for writing, RCU for myep_wake()
  *
  *
@@ -126,32 +132,34 @@
  * Removal
  * -------
  *
- *   A. DEL, and ADD undoing itself	ctl_del(), item_insert(), item_start(); ep->mtx,
- *					file pinned
+ *   A. DEL, and ADD undoing itself	ctl_del(), item_remove(); ep->mtx, file pinned
  *   B. close of the instance		myep_release_items(); nothing held
  *   C. close of the watched file	myep_file_closing(); must not sleep
  *
- * Whoever takes an item out of the index, under bucket->lock, is its remover.
- *   A and C: A holds a reference to the file, so C cannot have started.
- *   B and C: B takes an item out only if it gets a reference to the file, under
- *     the bucket lock; if the last one is gone C is on its way, and the item is
- *     C's. It may come after the instance's ->release, which is why each item
- *     holds a reference to the instance.
- *   A and B: A's caller holds the instance's file.
+ * Whoever finds an item in the index, under bucket->lock, is its remover. In the same
+ * section the remover detaches the item from its file: takes it off all wait queues,
+ * after which no wakeup can reach it, and out of the count of watchers. Then the item
+ * leaves the index. So an item in the index may be hooked, one outside is not.
+ *
+ * C takes out whatever it finds of its file, until there is nothing left. So the file
+ * stays what it was, with its wait queues, for as long as one item of it is in the
+ * index. This holds even if its count is 0 already and __fput() has not come yet,
+ * which a thread that sleeps may put off for long: B does not wait for that.
+ *
+ * Outside, the remover unlinks the item from the instance's lists under ep->wq.lock,
+ * marking it dead. Then it frees the item; or, if a scan has it (only C can find it so),
+ * leaves the memory to the scan, which frees what comes back dead. Last it drops the
+ * item's reference to the instance, holding no lock that lives in it, unless somebody
+ * holds its file and the reference is not the last. An item that C has in its hands may
+ * outlive its instance's file, which is why each item holds that reference.
+ *
+ * So under ep->wq.lock a scan or a walk finds, on ep->items or a ready list, only items
+ * whose file is a file still: C has not finished with it, A holds it, and B comes when
+ * there are no scans and walks any more. Whoever wants to call ->poll takes a reference
+ * there, unless the count is 0; while that is held the item stays, but for A.
+ *
  * C also starts where a scan or a walk finds that everyone else has closed the file
- * meanwhile, and its own reference is the last: "Last references" in interest.c.
- *
- * The remover then, in this order: unhooks the item from all wait queues, after
- * which no wakeup can reach it; unlinks it from the instance's lists under
- * ep->wq.lock, marking it dead; frees it, or, if a scan has it (only C can find
- * it so), leaves the memory to the scan, which frees what comes back dead. Last
- * it drops the item's reference to the instance, holding no lock that lives in
- * it, unless somebody holds its file and the reference is not the last.
- *
- * So under ep->wq.lock, an item that is on ep->items or a ready list has a file
- * whose memory is a file still: C has not finished with it. Whoever wants to
- * call ->poll takes a reference there, unless the count is 0; while that is held
- * the item stays, but for A and B.
+ * meanwhile, and its own reference is the last: "Last references" in item.c.
  *
  *
  * POLLFREE
@@ -160,9 +168,9 @@
  * A wait queue head that dies before its file (signalfd, binder) is announced
  * by a wakeup with POLLFREE, and its memory stays a wait queue head for a grace
  * period. myep_wake() then unlinks the entry and clears entry->head with release
- * order, its last touch; unhook_one() reads it with acquire order under RCU, and
- * either finds NULL, or a head that lives until rcu_read_unlock() and whose lock
- * settles the race.
+ * order, its last touch; unhook() reads it with acquire order and finds either NULL,
+ * or a head whose lock settles the race. It lives that long, since bucket->lock is held,
+ * and a grace period waits for what has preemption off.
  *
  *
  * The close hook
@@ -225,60 +233,59 @@ struct myep_busy_poll {
 };
 
 /**
- * struct myep_paths - paths up the graph of instances, to those that nobody watches
- * @seq:	the nesting walk that counted them
- * @count:	how many, by their number of links
- */
-struct myep_paths {
-	u64 seq;
-	u16 count[MYEP_MAX_NESTS + 1];
-};
-
-/**
  * struct myep - an instance
  * @wq:		threads in a wait; its lock is the instance lock
  * @ready:	items with news
  * @pending:	false: nothing is ready and no scan is under way
+ * @rewake_uring: @rewake has to pass EPOLL_URING_WAKE
+ * @rewoken:	@rewake was used
+ * @nest_depth:	result of the search @nest_seq
  * @busy_poll:	NAPI busy polling
  * @items:	all items
+ * @places:	where walks stand, on @items: by enum myep_walker
  * @mtx:	excludes ctl, harvest, ->poll and fdinfo
  * @closing:	files to be closed at the end of a scan
  * @poll_wait:	the pollers of @file
  * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
- * @rewake_uring: @rewake has to pass EPOLL_URING_WAKE
- * @rewoken:	@rewake was used
- * @nest_depth:	result of the walk @nest_seq
  * @watchers:	items of other instances that watch @file
  * @refs:	references: see "What guards each field"
- * @nest_seq:	the last nesting walk that came by
- * @paths:	the paths up from it
+ * @paths:	paths up the graph of instances, to those that nobody watches: how many,
+ *		by their number of links
+ * @nest_seq:	the last search that came by
+ * @paths_seq:	the last search that counted @paths
+ * @rcu:	frees it where @rewake was used
  * @file:	the [myepoll] file, NULL once it is closed
  * @quota:	the creator's count of watches
- * @rcu:	frees it where @rewake was used
  */
 struct myep {
 	wait_queue_head_t wq;
 	struct list_head ready;
 	bool pending;
+	bool rewake_uring;
+	bool rewoken;
+	u8 nest_depth;
 	struct myep_busy_poll busy_poll;
 	struct list_head items;
+	struct list_head places[2];
 	struct mutex mtx;	/* outside wq.lock */
 	struct llist_head closing;
 
 	wait_queue_head_t poll_wait;
 	struct irq_work rewake;
 	int waking_cpu;
-	bool rewake_uring;
-	bool rewoken;
-	u8 nest_depth;
 	atomic_t watchers;
 	refcount_t refs;
-	u64 nest_seq;
-	struct myep_paths paths;
+	u16 paths[MYEP_MAX_NESTS + 1];
+	union {
+		struct {
+			u64 nest_seq;
+			u64 paths_seq;
+		};
+		struct rcu_head rcu;
+	};
 	struct file *file;
 	struct myep_quota *quota;
-	struct rcu_head rcu;
 };
 
 /**
@@ -308,7 +315,7 @@ struct myep_entry {
  * @dead:	removed; a scan that has it frees it
  * @nested:	@file is a [myepoll] file
  * @alone:	its ->poll might take long: no other file is held meanwhile
- * @nest_seq:	the last nesting walk that counted the watchers of @file
+ * @nest_seq:	the last search that counted the watchers of @file
  * @ep_link:	on @ep->items
  * @node:	in the index
  * @free_link:	removed, and waiting for myep_ws_defer_free() to be done
@@ -337,16 +344,24 @@ struct myep_item {
 	struct myep_entry first;
 };
 
+/* enum myep_walker - who walks over the items of an instance */
+enum myep_walker {
+	MYEP_WALKER_FDINFO,	/* under its mtx */
+	MYEP_WALKER_NESTING,	/* under nest_mutex */
+};
+
 /**
  * struct myep_walk - a walk over the items of an instance, on the stack
  * @ep:		the instance
- * @item:	where it stands, its file referenced; or NULL
- * @place:	the same, on @ep->items
+ * @place:	its entry on @ep->items
+ * @file:	the file of the item where it stands, referenced; or NULL
+ * @holder:	closes files that the walk has come to hold alone
  */
 struct myep_walk {
 	struct myep *ep;
-	struct myep_item *item;
-	struct list_head place;
+	struct list_head *place;
+	struct file *file;
+	struct myep *holder;
 };
 
 /* main.c */
@@ -374,28 +389,24 @@ void myep_instances_drain(void);
 
 /* interest.c */
 int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data);
+
+/* item.c */
+void myep_item_detach(struct myep_item *item);
+void myep_item_discard(struct myep_item *item);
+void myep_item_free(struct myep_item *item);
 void myep_release_items(struct myep *ep);
 void myep_file_closing(struct file *file);
-void myep_item_free(struct myep_item *item);
-void __myep_file_put(struct file *file);
-void myep_scan_dropped(struct myep *ep, struct file *file);
+void myep_file_dropped(struct myep *ep, struct file *file);
 void __myep_close_dropped(struct myep *ep, bool sleeps);
-void myep_walk_start(struct myep_walk *walk, struct myep *ep);
-struct myep_item *myep_walk_next(struct myep_walk *walk);
-void myep_walk_end(struct myep_walk *walk);
 
-/**
- * myep_file_put - drop a reference that a walk took
- * @file: the file of an item
- */
-static inline void myep_file_put(struct file *file)
+/* The first entry is part of the item, and in use once a ->poll has named a queue. */
+static inline bool myep_item_is_hooked(const struct myep_item *item)
 {
-	if (unlikely(myep_file_drop(file)))
-		__myep_file_put(file);
+	return item->first.item;
 }
 
 /**
- * myep_close_dropped - close the files that a scan has come to hold alone
+ * myep_close_dropped - close the files that a scan or a walk has come to hold alone
  * @ep: the instance; its mtx is held
  * @sleeps: the thread may sleep before it returns to user space
  */
@@ -405,11 +416,18 @@ static inline void myep_close_dropped(struct myep *ep, bool sleeps)
 		__myep_close_dropped(ep, sleeps);
 }
 
+/* walk.c */
+void myep_walk_start(struct myep_walk *walk, struct myep *ep,
+		     enum myep_walker by, struct myep *holder);
+struct myep_item *myep_walk_next(struct myep_walk *walk,
+				 bool (*skip)(const struct myep_item *item));
+void myep_walk_end(struct myep_walk *walk);
+
 /**
- * struct myep_watcher - where a walk over the watchers of a file stands
+ * struct myep_watcher - where a search upward stands among the watchers of a file
  * @ep:		the instance found last, referenced; NULL at the start
  * @fd:		the number it watches the file under
- * @seq:	the number of the walk, left in each item that it comes by; or 0
+ * @seq:	the number of the search, left in each item that it comes by; or 0
  */
 struct myep_watcher {
 	struct myep *ep;
@@ -423,8 +441,6 @@ void myep_index_exit(void);
 bool myep_index_add(struct myep_item *item);
 struct myep_item *myep_index_find(struct file *file, struct myep *ep, int fd);
 struct myep_item *myep_index_take(struct file *file, struct myep *ep, int fd);
-struct myep_item *myep_index_take_live(struct file *file, struct myep *ep,
-				       int fd);
 struct myep_item *myep_index_take_any(struct file *file);
 bool myep_index_next_watcher(struct file *file, const struct myep *owner,
 			     struct myep_watcher *w);
@@ -469,9 +485,10 @@ int myep_wait_masked(struct myep *ep, struct epoll_event __user *events,
 		     int max, s64 timeout, u64 mask);
 
 /* nesting.c */
+int myep_nest_prepare(struct myep *child);
 int myep_nest_begin(struct myep *ep, struct myep *child);
-void myep_nest_end(struct myep *child);
-int myep_nest_check_paths(struct file *file);
+void myep_nest_end(struct myep *ep);
+int myep_nest_check_paths(struct myep *ep, struct file *file);
 bool myep_is_foreign_epoll(const struct file *file);
 
 /* close_hook.c */
@@ -496,6 +513,7 @@ void myep_ws_destroy(struct myep_item *item);
 void __myep_ws_stay_awake(struct myep_item *item);
 void __myep_ws_relax(struct myep_item *item);
 void myep_ws_defer_free(struct myep_item *item);
+void myep_ws_exit(void);
 
 static inline bool myep_ws_has(const struct myep_item *item)
 {

@@ -16,7 +16,7 @@ bool myep_fast_door __ro_after_init = true;
 module_param_named(fast_door, myep_fast_door, bool, 0444);
 MODULE_PARM_DESC(fast_door, "Serve ctl and wait through fadvise64(2) too (default: 1)");
 
-/* For what must be done soon by a thread that may sleep. */
+/* For closes, which may take long (item.c). What must not wait for them is not here. */
 struct workqueue_struct *myep_workqueue __ro_after_init;
 
 struct kmem_cache *myep_item_cache __ro_after_init;
@@ -85,14 +85,15 @@ err_caches:
 }
 
 /*
- * No file of ours is open any more, since each holds the module. But an item
- * whose file lost its last reference just before the instance was closed is
- * still the close hook's to remove, so the hook goes after the last of them.
+ * No file of ours is open any more, and no worker closes a file, since each holds the
+ * module. But the close hook may still be busy with the last items, so it goes after
+ * the last instance.
  */
 static void __exit myep_exit(void)
 {
 	myep_device_exit();
 	myep_instances_drain();
+	myep_ws_exit();
 	myep_quota_exit();
 	myep_close_hook_exit();
 	destroy_workqueue(myep_workqueue);

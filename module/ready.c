@@ -77,7 +77,7 @@ bool myep_queue(struct myep_item *item)
 	return has_pollers(ep);
 }
 
-static void walk_pollers(struct myep *ep, __poll_t extra)
+static void wake_pollers_locked(struct myep *ep, __poll_t extra)
 {
 	lockdep_assert_held(&ep->poll_wait.lock);
 
@@ -95,7 +95,7 @@ void myep_wake_pollers(struct myep *ep)
 	unsigned long flags;
 
 	spin_lock_irqsave(&ep->poll_wait.lock, flags);
-	walk_pollers(ep, 0);
+	wake_pollers_locked(ep, 0);
 	spin_unlock_irqrestore(&ep->poll_wait.lock, flags);
 }
 
@@ -117,7 +117,7 @@ static void pass_on(struct myep *ep, __poll_t extra)
 	lockdep_assert_irqs_disabled();
 
 	if (likely(spin_trylock(&ep->poll_wait.lock))) {
-		walk_pollers(ep, extra);
+		wake_pollers_locked(ep, extra);
 		spin_unlock(&ep->poll_wait.lock);
 		return;
 	}
@@ -137,7 +137,7 @@ void myep_rewake(struct irq_work *work)
 	__poll_t extra = xchg(&ep->rewake_uring, false) ? EPOLL_URING_WAKE : 0;
 
 	spin_lock(&ep->poll_wait.lock);
-	walk_pollers(ep, extra);
+	wake_pollers_locked(ep, extra);
 	spin_unlock(&ep->poll_wait.lock);
 	myep_put(ep);
 }
@@ -219,12 +219,12 @@ out:
 
 	if (unlikely(bits & POLLFREE)) {
 		/*
-		 * The queue head is about to go. unhook_one() may have read it
+		 * The queue head is about to go. unhook() may have read it
 		 * already, and will find the entry unlinked.
 		 */
 		list_del_init(&wait->entry);
 		/*
-		 * Pairs with the acquire in unhook_one(), which then does not
+		 * Pairs with the acquire in unhook(), which then does not
 		 * wait for this function: the last touch of entry and item.
 		 */
 		smp_store_release(&entry->head, NULL);
@@ -247,6 +247,7 @@ static __always_inline bool item_hold(struct myep_item *item)
 	/* It is linked, so this is a file still: "Removal" in internal.h. */
 	if (unlikely(!myep_file_tryget(item->file))) {
 		list_del_init(&item->ready_link);
+		myep_ws_relax(item);
 		return false;
 	}
 	item->busy = true;
@@ -341,7 +342,7 @@ static __always_inline __poll_t poll_held(struct myep_item *item, poll_table *pt
 	if (likely(!myep_file_drop(file)))
 		return revents;
 	/* It was the last. The item goes, but being busy its memory does not yet. */
-	myep_scan_dropped(item->ep, file);
+	myep_file_dropped(item->ep, file);
 	return 0;
 }
 
@@ -352,7 +353,8 @@ static __always_inline __poll_t poll_held(struct myep_item *item, poll_table *pt
  * @depth: lockdep subclass for its mtx
  *
  * Readable if an item is, and nothing else ever. Items that turn out not to be
- * ready leave the list.
+ * ready leave the list. To a thread that is killed while it waits for the mtx, which
+ * an ADD or MOD may be, the answer is the one by which no event is lost.
  */
 __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 {
@@ -374,7 +376,8 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 
 	init_poll_funcptr(&none, NULL);
 
-	mutex_lock_nested(&ep->mtx, depth);
+	if (unlikely(mutex_lock_killable_nested(&ep->mtx, depth)))
+		return EPOLLIN | EPOLLRDNORM;
 	scan_start(ep);
 	list_splice_init(&ep->ready, &todo);
 	while (!revents && !list_empty(&todo)) {
@@ -389,15 +392,22 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 		revents = poll_held(item, &none, depth + 1);
 		spin_lock_irq(&ep->wq.lock);
 
-		if (!item_give_back(item))
+		if (unlikely(!item_give_back(item))) {
 			revents = 0;
-		else if (!revents)
+			/*
+			 * Perhaps this was the last to hold the file. The next
+			 * ->poll may block, and so may the caller: whether it is
+			 * going to sleep, the poll table does not say.
+			 */
+			spin_unlock_irq(&ep->wq.lock);
+			myep_close_dropped(ep, true);
+			spin_lock_irq(&ep->wq.lock);
+		} else if (!revents) {
 			item_retire(item);
+		}
 	}
 	list_splice(&todo, &ep->ready);
 	scan_end(ep);
-	/* Whether the caller is going to sleep, the poll table does not say. */
-	myep_close_dropped(ep, true);
 	mutex_unlock(&ep->mtx);
 
 	return revents ? EPOLLIN | EPOLLRDNORM : 0;
@@ -438,11 +448,13 @@ static bool batch_hold(struct batch *b, struct list_head *list, int max)
 
 		/*
 		 * What may block is a batch of its own: it would keep the files of
-		 * the others open. And to poll an instance changes the order of its
-		 * list, so not before all that comes first has been delivered.
+		 * the others open. Those that wait to be closed come first, on an
+		 * empty batch: put_and_close(). And to poll an instance changes the
+		 * order of its list, so not before all that comes first has been
+		 * delivered.
 		 */
 		if (unlikely(item->alone)) {
-			if (n)
+			if (n || !llist_empty(&item->ep->closing))
 				break;
 			want = 1;
 		}
@@ -502,6 +514,24 @@ fault:
 	user_write_access_end();
 	b->stop = revents - b->revents;
 	return event - events;
+}
+
+/*
+ * batch_put() where files wait to be closed. They must not wait for a page, too: if one
+ * is missing they are closed first.
+ */
+static noinline int put_and_close(struct myep *ep, struct batch *b,
+				  struct epoll_event __user *events)
+{
+	int n;
+
+	pagefault_disable();
+	n = batch_put(b, events);
+	pagefault_enable();
+	if (b->n && b->stop == b->n)
+		return n;
+	myep_close_dropped(ep, true);
+	return batch_put(b, events);
 }
 
 /*
@@ -571,7 +601,10 @@ static int harvest_many(struct myep *ep, struct epoll_event __user *events,
 
 		spin_unlock_irq(&ep->wq.lock);
 		batch_poll(&batch);
-		done += batch_put(&batch, events + done);
+		if (likely(llist_empty(&ep->closing)))
+			done += batch_put(&batch, events + done);
+		else
+			done += put_and_close(ep, &batch, events + done);
 		spin_lock_irq(&ep->wq.lock);
 
 		staying = batch_give_back(&batch);

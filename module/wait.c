@@ -34,7 +34,7 @@ static u64 timer_slack(s64 timeout)
  * thread, so that the next wakeup goes to the next waiter, and so that a group
  * of many threads being killed is not walked over and over.
  */
-static int wake_waiter(wait_queue_entry_t *wait, unsigned int mode, int sync,
+static int wake_and_unqueue(wait_queue_entry_t *wait, unsigned int mode, int sync,
 		       void *key)
 {
 	int ret = default_wake_function(wait, mode, sync, key);
@@ -57,7 +57,7 @@ static bool wait_sleep(struct myep *ep, ktime_t *deadline, u64 slack,
 	bool woken;
 
 	init_wait(&wait);
-	wait.func = wake_waiter;
+	wait.func = wake_and_unqueue;
 
 	/*
 	 * Under the lock that wakers hold: either they see the waiter or this

@@ -98,5 +98,11 @@ void myep_ws_defer_free(struct myep_item *item)
 {
 	__myep_ws_relax(item);
 	if (llist_add(&item->free_link, &to_free))
-		queue_work(myep_workqueue, &free_work);
+		queue_work(system_unbound_wq, &free_work);
+}
+
+/* At unload, with the last instance gone. */
+void myep_ws_exit(void)
+{
+	flush_work(&free_work);
 }
