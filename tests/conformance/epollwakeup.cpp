@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "catch.hpp"
+#include "dying_file.hpp"
 #include "support.hpp"
 
 namespace {
@@ -167,4 +168,21 @@ TEST_CASE_METHOD(Case, "wakeup: MOD gives a source to an item that is ready alre
 	auto named = sources_named("[eventfd]");
 	REQUIRE(named.size() == 1);
 	CHECK(std::any_of(named.begin(), named.end(), is_active));
+}
+
+TEST_CASE_METHOD(Case, "wakeup: an event of a file that is going keeps nothing awake once it was looked at",
+		 "[wakeup]")
+{
+	if (skip_unless(kernel_sleeps(), "this kernel does not sleep"))
+		return;
+	Fd target = event_fd(1);
+	REQUIRE(eventually([] { return sources_named("[eventfd]").empty(); }));
+	REQUIRE(ep.add(target, wakeup_in, 1) == 0);
+	auto named = sources_named("[eventfd]");
+	REQUIRE(named.size() == 1);
+	CHECK(is_active(named.front()));
+	DyingFile dying(std::move(target));
+	CHECK(is_active(named.front()));
+	CHECK(ep.count(0) == 0);
+	CHECK_FALSE(is_active(named.front()));
 }

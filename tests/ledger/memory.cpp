@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "catch.hpp"
+#include "dying_file.hpp"
 #include "ledger.hpp"
 
 namespace {
@@ -264,6 +265,42 @@ TEST_CASE_METHOD(Tidy, "ledger 17: close of an instance against the last close o
 	close_against_close(64, [](int i) {
 		return i % 2 ? event_fd(1) : Fd(must(be().create1(EPOLL_CLOEXEC)));
 	});
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 17: an instance closes while the close of what it watched is yet to come",
+		 "[ledger][17]")
+{
+	Fd ready = event_fd(1);
+	Instance stays;
+	for (int round = 0; round < 5; round++) {
+		Instance ep, above;
+		std::vector<Fd> files;
+		for (int i = 0; i < 5; i++) {
+			// Of two wait queues, of one, and with watchers of its own
+			files.push_back(i == 0 ? std::move(make_pair(SOCK_STREAM).a) :
+					i % 2  ? event_fd(1) :
+						 Fd(must(be().create1(EPOLL_CLOEXEC))));
+			REQUIRE(ep.add(files.back(), EPOLLIN | EPOLLRDHUP, i) == 0);
+			REQUIRE(stays.add(files.back(), EPOLLIN | EPOLLRDHUP, i) == 0);
+			if (i && i % 2 == 0)
+				REQUIRE(be().ctl(files.back(), EPOLL_CTL_ADD, ready,
+						 std::vector<epoll_event>{ ev(EPOLLIN, i) }.data()) == 0);
+		}
+		REQUIRE(link(above, ep) == 0);
+		std::optional<DyingFile> dying(std::in_place, std::move(files));
+		// They answer no more, and take no room.
+		CHECK(ep.count(0) == 0);
+		CHECK(stays.count(0) == 0);
+		CHECK((be().native() || watches(ep.fd()).empty()));
+		CHECK(above.count(0) == 0);
+		if (round % 2)
+			above.close();
+		ep.close(); // with their items
+		CHECK(stays.count(0) == 0);
+		dying.reset();
+		CHECK(watches(stays.fd()).empty());
+		CHECK(stays.count(0) == 0);
+	}
 }
 
 TEST_CASE_METHOD(Tidy, "ledger 18: a file that is closed while a check has come to it lives until it is done",

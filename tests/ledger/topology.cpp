@@ -10,7 +10,10 @@
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <pty.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -19,7 +22,7 @@
 
 namespace {
 
-constexpr int deepest = 5;
+constexpr int deepest = 5, nobody = 65534;
 
 // Does `work` on the first CPU let others run? The longest time that a real-time
 // thread there could not have its CPU, as a share of the work's. A busy host can
@@ -208,6 +211,185 @@ TEST_CASE_METHOD(Tidy, "ledger 23: an ADD that waits for a harvest keeps nobody 
 	CHECK(nesting.result() == 0);
 	CHECK(to_watched.result() == 0);
 	CHECK(other.result() == 0);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 23: no user's ADD that nests waits for another user's harvest",
+		 "[ledger][23]")
+{
+	if (skip_unless(!be().native(), "epoll holds a mutex of all users while it waits for one of them"))
+		return;
+	Fd ready = event_fd(1), leaf = event_fd();
+	Instance bottom, middle, top, other_top, beside;
+	REQUIRE(bottom.add(ready, EPOLLIN, 1) == 0);
+	REQUIRE(link(middle, bottom) == 0);
+	REQUIRE(link(top, beside) == 0);
+	StuckHarvest harvest(bottom);
+	Blocked from_above([&] { return link(top, middle); }); // its search comes by bottom
+	from_above.asleep();
+	Blocked to_stuck([&] { return bottom.add(leaf, EPOLLIN, 2); }); // which is watched
+	to_stuck.asleep();
+	Blocked beside_it([&] { return link(other_top, bottom); });
+	beside_it.asleep();
+	pid_t other_user = start_child([] {
+		must_libc(setresuid(nobody, nobody, nobody), "setresuid");
+		Instance outer, inner, innermost;
+		Fd file = event_fd();
+		return link(outer, inner) || link(inner, innermost) || innermost.add(file, EPOLLIN, 1);
+	});
+	int answer = status_within(other_user, patience_ms / 3);
+	CHECK(answer == 0);
+	CHECK_FALSE(from_above.done());
+	CHECK_FALSE(to_stuck.done());
+	CHECK_FALSE(beside_it.done());
+	harvest.let_go();
+	CHECK(from_above.result() == 0);
+	CHECK(to_stuck.result() == 0);
+	CHECK(beside_it.result() == 0);
+	if (answer < 0)
+		child_status(other_user);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 23: a file that a harvest was the last to hold is closed before the harvest stands still",
+		 "[ledger][23]")
+{
+	if (skip_unless(!be().native(), "epoll closes it when the harvest returns"))
+		return;
+	constexpr int sockets = 12; // with a nested instance behind them, or a missing page
+	Fd ready = event_fd(1);
+	Instance bottom;
+	REQUIRE(bottom.add(ready, EPOLLIN, 1) == 0);
+	std::mt19937 random(1);
+	int left_open = 0;
+	auto end = Clock::now() + race_time();
+	for (int round = 0; round < 10 || Clock::now() < end; round++) {
+		bool in_a_poll = round % 2;
+		std::optional<StuckHarvest> below;
+		std::optional<Blocked> harvest;
+		std::optional<MissingPage> page;
+		std::vector<Pair> pairs;
+		Instance ep;
+		for (int i = 0; i < sockets; i++) {
+			pairs.push_back(make_pair(SOCK_STREAM));
+			REQUIRE(ep.add(pairs.back().a, EPOLLOUT, 2) == 0);
+		}
+		REQUIRE(ep.add(in_a_poll ? bottom.fd() : int(ready), EPOLLIN, 3) == 0);
+		if (in_a_poll)
+			below.emplace(bottom);
+		else
+			page.emplace();
+		std::atomic<bool> go{ false };
+		harvest.emplace([&] {
+			epoll_event events[sockets + 1];
+			while (!go)
+				;
+			return be().wait(ep.fd(), page ? static_cast<epoll_event *>(page->at()) : events,
+					 sockets + 1, 0);
+		});
+		settle(1);
+		go = true;
+		for (int i = pick(random, 1500); i > 0; i--)
+			asm volatile("");
+		for (Pair &pair : pairs)
+			pair.a.reset();
+		harvest->asleep();
+		for (Pair &pair : pairs)
+			left_open += !eventually([&] {
+				char byte;
+				return recv(pair.b, &byte, 1, MSG_DONTWAIT) == 0;
+			}, patience_ms / 10);
+		if (in_a_poll)
+			below->let_go();
+		else
+			page->fill();
+		harvest->result();
+		if (left_open)
+			break;
+	}
+	CHECK(left_open == 0);
+}
+
+TEST_CASE_METHOD(Case, "ledger 23: the kernel's own files are asked together", "[ledger][23]")
+{
+	if (skip_unless(!be().native(), "epoll asks for one file at a time"))
+		return;
+	int master, slave;
+	must_libc(openpty(&master, &slave, nullptr, nullptr, nullptr), "openpty");
+	Fd pty(master), tty(slave);
+	Fd timer(must_libc(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)));
+	itimerspec now{ {}, { 0, 1 } };
+	must_libc(timerfd_settime(timer, 0, &now, nullptr));
+	sigset_t mask, before;
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &mask, &before);
+	Fd signals(must_libc(signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)));
+	must_libc(kill(getpid(), SIGUSR2), "kill"); // for whichever thread asks
+	pid_t child = start_child([] { return 0; });
+	Fd process(must_libc(syscall(SYS_pidfd_open, child, 0), "pidfd_open"));
+	Fd event = event_fd(1);
+	Ends pipe = make_pipe();
+	Pair local = make_pair(SOCK_STREAM), tcp = make_tcp();
+	Fd inotify(must_libc(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)));
+	must_libc(inotify_add_watch(inotify, "/tmp", IN_OPEN), "inotify_add_watch");
+	Fd(must_libc(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+
+	struct {
+		const char *what;
+		int fd;
+		bool together;
+	} const files[] = {
+		{ "eventfd", event, true },  { "timerfd", timer, true }, { "signalfd", signals, true },
+		{ "pidfd", process, true },  { "pipe", pipe.w, true },	 { "unix", local.a, true },
+		{ "tcp", tcp.a, true },	     { "inotify", inotify, true }, { "tty", tty, false },
+	};
+	for (const auto &file : files) {
+		CAPTURE(file.what);
+		Fd first = event_fd(1), last = event_fd(1);
+		Instance ep;
+		REQUIRE(ep.add(first, EPOLLIN, 1) == 0);
+		REQUIRE(ep.add(file.fd, EPOLLIN | EPOLLOUT, 2) == 0);
+		REQUIRE(eventually([&] { return ep.count(0) == 2; }));
+		REQUIRE(ep.add(last, EPOLLIN, 3) == 0);
+		StuckHarvest stuck(ep); // at the first event; who was asked by now is delivered
+		take(last);
+		CHECK(stuck.let_go().size() == (file.together ? 3 : 2));
+	}
+	child_status(child);
+	take(timer);
+	signalfd_siginfo taken;
+	must_libc(read(signals, &taken, sizeof taken), "read");
+	pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 23: who waits in ctl for a harvest can be killed", "[ledger][23]")
+{
+	if (skip_unless(!be().native(), "epoll's thread stays until the harvest is over"))
+		return;
+	Fd ready = event_fd(1), leaf = event_fd();
+	Instance stuck, outer, watched;
+	REQUIRE(stuck.add(ready, EPOLLIN, 1) == 0);
+	REQUIRE(link(watched, stuck) == 0);
+	StuckHarvest harvest(stuck);
+	const std::function<int()> calls[] = {
+		[&] { return stuck.add(leaf, EPOLLIN, 2); },
+		[&] { return stuck.mod(ready, EPOLLIN, 3); },
+		[&] { return stuck.del(ready); },
+		[&] { return link(outer, stuck); },
+		[&] { return stuck.add(outer.fd(), EPOLLIN, 4); },
+		[&] { return link(outer, watched); }, // in its ->poll
+		[&] { return watched.mod(stuck.fd(), EPOLLIN, 5); },
+	};
+	for (const auto &call : calls) {
+		pid_t child = start_child(call);
+		until_asleep_in_wait(child);
+		CHECK(kill(child, SIGKILL) == 0);
+		CHECK(status_within(child, patience_ms / 3) == 256 + SIGKILL);
+	}
+	CHECK(harvest.let_go() == Events{ { EPOLLIN, 1 } });
+	CHECK(watches(stuck.fd()).size() == 1);
+	CHECK(watches(watched.fd()).size() == 1);
+	CHECK(data_of(stuck.wait()) == Data{ 1 });
+	CHECK(watched.wait().size() == 1); // killed or not, no event is lost
 }
 
 TEST_CASE_METHOD(Case, "ledger 23: a vsock whose sender is in a page fault keeps no other file open",
