@@ -288,6 +288,39 @@ def files():
     assert native.poll(0) == []
 
 
+def dying():
+    """An instance that is closed while a file that it watched has no references left, and
+    is not closed yet: the thread that dropped the last is asleep in the same call."""
+    os.setresuid(65534, 65534, 65534)
+    libc.prctl(4, 1)  # PR_SET_DUMPABLE: what it does can be read in /proc
+    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ep, fd = create(), eventfd(1)
+    ctl(ep, ADD, fd)
+    socket.send_fds(a, [b"x"], [fd])
+    os.close(fd)
+    # struct mmsghdr, twice, without room for descriptors
+    room = ctypes.create_string_buffer(2)
+    data = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(room), 1))
+    header = struct.pack("QQQQQQQQ", 0, 0, ctypes.addressof(data), 1, 0, 0, 0, 0)
+    headers = ctypes.create_string_buffer(header * 2)
+    thread = threading.Thread(target=lambda: libc.recvmmsg(b.fileno(), headers, 2, 0, None), daemon=True)
+    thread.start()
+    while True:
+        try:
+            b.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            break
+        time.sleep(0.001)
+    while not open(f"/proc/self/task/{thread.native_id}/syscall").read().startswith("299 "):
+        time.sleep(0.001)
+    assert wait(ep) == []
+    os.close(ep)
+    hold()
+    a.send(b"x")
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def closes():
     """Until killed: opens, watches with the module if it is there, closes."""
     while True:
