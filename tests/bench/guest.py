@@ -10,6 +10,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -37,12 +38,6 @@ echo "status $?"
 rmmod myepoll && echo end
 reboot -f
 """
-
-
-def complaints():
-    """What scripts/vm takes for a kernel's complaint."""
-    with open(os.path.join(TOP, "scripts", "complaints")) as f:
-        return re.compile("|".join(line.rstrip("\n") for line in f if not line.startswith("#")))
 
 
 def image(kernel):
@@ -106,11 +101,11 @@ def boot(kernel, name, script, files, timeout, qemu=()):
                     "-serial", "file:" + log, "-serial", "file:" + out],
             stdin=subprocess.DEVNULL, timeout=timeout, check=True,
         )
-    with open(log, errors="replace") as f:
-        complaint = complaints().search(f.read())
+    complained = subprocess.run([os.path.join(TOP, "scripts", "judge-log"), log],
+                                stdout=sys.stderr, check=False).returncode
     with open(out, errors="replace") as f:
         said = f.read().replace("\r", "")
-    if complaint or "status 0\n" not in said or not said.endswith("end\n"):
+    if complained or "status 0\n" not in said or not said.endswith("end\n"):
         raise RuntimeError(f"the guest failed: see {log} and {out}; it ends with: {said[-300:]}")
     costs = {}
     for line in said.splitlines():
