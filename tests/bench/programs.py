@@ -7,7 +7,6 @@ C++ library, which is linked twice.
 """
 
 import os
-import shutil
 
 import guest
 
@@ -97,7 +96,7 @@ def measure(kernel, timeout):
              "/bin/echo-server": os.path.join(LIBS, "examples", "echo-server"),
              "/libmyepoll-preload.so": os.path.join(LIBS, "libmyepoll-preload.so")}
     for name in SERVERS:
-        files["/bin/" + name] = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        files["/bin/" + name] = os.path.join(guest.BUILD, "servers", "bin", name)
     for program in list(files.values()):
         if not program.endswith("load"):
             files.update(guest.libraries(program))
