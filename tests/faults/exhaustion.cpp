@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <numeric>
 #include <random>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +25,11 @@
 namespace {
 
 constexpr int nobody = 65534;
+
+int pick(std::mt19937 &random, int n)
+{
+	return static_cast<int>(random() % static_cast<unsigned>(n));
+}
 
 // An instance that does all its work
 int works()
@@ -331,6 +339,139 @@ TEST_CASE_METHOD(Tidy, "100,000 watches and 200 waiters killed for memory: every
 	CHECK(works() == 0);
 	log.news();
 	CHECK(log.complaint() == "");
+}
+
+namespace {
+
+// A socket whose close lasts until its peer goes: it waits for data to be sent.
+class Lingering {
+public:
+	Lingering() : pair_(make_tcp())
+	{
+		char much[4096] = {};
+		linger for_ever{ 1, 10'000 };
+		while (write(pair_.a, much, sizeof much) > 0)
+			;
+		must_libc(setsockopt(pair_.a, SOL_SOCKET, SO_LINGER, &for_ever, sizeof for_ever), "SO_LINGER");
+	}
+	Fd &end() { return pair_.a; }
+	void let_go() { pair_.b.reset(); }
+
+private:
+	Pair pair_;
+};
+
+// Has an ADD find, after its search, that it is the last to hold a lingering socket:
+// the socket is watched under so many numbers that the search takes a while, and closed
+// meanwhile.
+enum class Closed { by_worker, by_the_add, by_its_owner };
+
+Closed drop_during_search(Lingering &socket, std::mt19937 &random)
+{
+	constexpr int numbers = 250, base = 200;
+	Instance below, above;
+	for (int i = 0; i < numbers; i++)
+		must_libc(dup2(socket.end(), base + i), "dup2");
+	for (int i = 0; i < numbers; i++)
+		must(below.add(base + i, EPOLLIN));
+	must_libc(syscall(SYS_close_range, base, base + numbers - 1, 0), "close_range");
+
+	std::atomic<int> ready{ 0 };
+	auto together = [&] {
+		for (ready++; ready < 2;)
+			;
+	};
+	int delay = pick(random, 200'000);
+	Blocked adder([&] {
+		together();
+		return link(above, below);
+	});
+	Blocked owner([&] {
+		together();
+		for (int i = delay; i > 0; i--)
+			asm volatile("");
+		socket.end().reset();
+		return 0;
+	});
+	bool owner_done = owner.done_within(20), adder_done = adder.done_within(20);
+	if (!owner_done || !adder_done)
+		socket.let_go();
+	must(adder.result());
+	return !owner_done ? Closed::by_its_owner : !adder_done ? Closed::by_the_add : Closed::by_worker;
+}
+
+long module_references()
+{
+	return std::stol(slurp("/sys/module/myepoll/refcnt"));
+}
+
+std::size_t wakeup_sources()
+{
+	using std::filesystem::directory_iterator;
+	return std::distance(directory_iterator("/sys/class/wakeup"), directory_iterator());
+}
+
+} // namespace
+
+TEST_CASE_METHOD(Tidy, "workers that close lingering sockets: 32 users do not take all of them",
+		 "[exhaustion][workers]")
+{
+	if (skip_unless(!be().native(), "epoll closes in the thread that drops the last reference"))
+		return;
+	constexpr int users = 32, for_each = 9, first_uid = 20'000;
+	const long before = module_references();
+	std::vector<pid_t> children;
+	Ends answers = make_pipe(), end = make_pipe();
+	int workers = 0;
+	for (int user = 0; user < users; user++) {
+		children.push_back(start_child([&] {
+			allow_descriptors(1000);
+			must_libc(setresuid(first_uid + user, first_uid + user, first_uid + user), "setresuid");
+			end.w.reset();
+			std::mt19937 random(user);
+			std::vector<Lingering> held;
+			unsigned char by_worker = 0;
+			for (int i = 0, refused = 0; i < 300 && by_worker < for_each && refused < 2; i++) {
+				held.emplace_back();
+				switch (drop_during_search(held.back(), random)) {
+				case Closed::by_worker:
+					by_worker++;
+					continue;
+				case Closed::by_the_add:
+					refused++;
+					break;
+				case Closed::by_its_owner:
+					break;
+				}
+				held.pop_back();
+			}
+			must_libc(write(answers.w, &by_worker, 1), "write");
+			pollfd until_end{ end.r, POLLIN, 0 };
+			return poll(&until_end, 1, -1) == 1 ? 0 : 1;
+		}));
+		pollfd answer{ answers.r, POLLIN, 0 };
+		must(poll(&answer, 1, patience_ms) == 1 ? 0 : -ETIME, "a user's answer");
+		unsigned char n;
+		must_libc(read(answers.r, &n, 1), "read");
+		workers += n;
+	}
+	CAPTURE(workers);
+	CHECK(workers > for_each);
+	CHECK(workers <= 128);
+	if (std::filesystem::exists("/sys/class/wakeup")) {
+		Instance ep;
+		Fd file = event_fd();
+		auto sources = wakeup_sources();
+		REQUIRE(ep.add(file, EPOLLIN | EPOLLWAKEUP, 1) == 0);
+		CHECK(wakeup_sources() == sources + 1);
+		REQUIRE(ep.del(file) == 0);
+		CHECK(eventually([&] { return wakeup_sources() == sources; }, patience_ms / 3));
+	}
+	CHECK(works() == 0);
+	end.w.reset();
+	for (pid_t child : children)
+		CHECK(child_status(child) == 0);
+	CHECK(eventually([&] { return module_references() == before; }));
 }
 
 TEST_CASE_METHOD(Tidy, "kill -9 of hundreds of waiters under a storm of writes: who is left gets every event", "[waiters][kill]")
