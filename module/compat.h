@@ -15,6 +15,7 @@
 #include <linux/file.h>
 #include <linux/ftrace.h>
 #include <linux/magic.h>
+#include <linux/uaccess.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || \
@@ -67,6 +68,23 @@ struct epoll_params {
 #define EPIOCSPARAMS	_IOW(0x8A, 0x01, struct epoll_params)
 #define EPIOCGPARAMS	_IOR(0x8A, 0x02, struct epoll_params)
 #endif
+
+/**
+ * myep_access_ok - access_ok() for a size that is known to be below 2 GB
+ * @ptr: an address of user space, perhaps
+ * @size: a size
+ *
+ * On x86, where that is one comparison for a constant size (6.4): one for the beginning
+ * and one for the end, instead of one and a look whether their sum has wrapped.
+ */
+static inline bool myep_access_ok(const void __user *ptr, size_t size)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	return access_ok(ptr, 0) && access_ok(ptr + size, 0);
+#else
+	return access_ok(ptr, size);
+#endif
+}
 
 /**
  * myep_file_tryget - take a reference unless the last one is gone

@@ -9,6 +9,7 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
+#include <linux/jump_label.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/uaccess.h>
@@ -24,7 +25,7 @@ static __always_inline int check_buffer(struct epoll_event __user *events,
 {
 	if (unlikely(max <= 0 || max > MAX_EVENTS))
 		return -EINVAL;
-	if (unlikely(!access_ok(events, max * sizeof(*events))))
+	if (unlikely(!myep_access_ok(events, max * sizeof(*events))))
 		return -EFAULT;
 	return 0;
 }
@@ -63,23 +64,34 @@ static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
 	return myep_wait(ep, events, max, (s64)ms * NSEC_PER_MSEC);
 }
 
-/* The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. */
+/* Open, unless the module was loaded with fast_door=0. */
+static DEFINE_STATIC_KEY_TRUE(fast_door_open);
+
+/*
+ * The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. io_uring has
+ * an fadvise too, which a worker makes. That is no door: a wait would keep the worker,
+ * and a seccomp filter of the program would not see the call.
+ *
+ * All else is answered as by any other file.
+ */
 static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 			    int advice)
 {
 	void __user *ptr = u64_to_user_ptr((u64)offset);
-	struct myep *ep = myep_of(file);
 
-	if (unlikely(!myep_fast_door))
-		return -EINVAL;
-
-	switch (advice) {
-	case MYEPOLL_FAST_WAIT:
-		return fast_wait(ep, ptr, len);
-	case MYEPOLL_FAST_CTL:
-		return fast_ctl(ep, ptr, len);
+	if (static_branch_likely(&fast_door_open)) {
+		switch (advice) {
+		case MYEPOLL_FAST_WAIT:
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return fast_wait(myep_of(file), ptr, len);
+		case MYEPOLL_FAST_CTL:
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return fast_ctl(myep_of(file), ptr, len);
+		}
 	}
-	return -EINVAL;
+	return generic_fadvise(file, offset, len, advice);
 }
 
 /*
@@ -325,6 +337,8 @@ int __init myep_device_init(void)
 	BUILD_BUG_ON(sizeof(struct myepoll_ctl) != 24);
 	BUILD_BUG_ON(sizeof(struct myepoll_wait) != 32);
 
+	if (!myep_fast_door)
+		static_branch_disable(&fast_door_open);
 	return misc_register(&device);
 }
 

@@ -53,19 +53,10 @@ struct myep *myep_alloc(void)
 	return ep;
 }
 
-/**
- * myep_put - drop a reference
- * @ep: the instance. No lock of it is held, or the reference is not the last.
- *
- * Any context.
- */
-void myep_put(struct myep *ep)
+/* The last reference is gone: myep_put(). */
+void myep_free(struct myep *ep)
 {
-	if (likely(!refcount_dec_and_test(&ep->refs)))
-		return;
-
 	WARN_ON_ONCE(!list_empty(&ep->items));
-	WARN_ON_ONCE(!llist_empty(&ep->closing));
 	myep_quota_put(ep->quota);
 	/* irq_work touches the work once more after its handler. */
 	if (unlikely(ep->rewoken))

@@ -371,8 +371,8 @@ int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
 	if (file == ep->file)
 		goto out;
 
-	if (op != EPOLL_CTL_DEL &&
-	    unlikely(events & (EPOLLWAKEUP | EPOLLEXCLUSIVE))) {
+	if (unlikely(events & (EPOLLWAKEUP | EPOLLEXCLUSIVE)) &&
+	    op != EPOLL_CTL_DEL) {
 		if (events & EPOLLWAKEUP)
 			events = myep_ws_allowed(events);
 		if (events & EPOLLEXCLUSIVE && !exclusive_ok(op, file, events))

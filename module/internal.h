@@ -382,10 +382,22 @@ static inline struct myep *myep_of(const struct file *file)
 
 /* instance.c */
 struct myep *myep_alloc(void);
-void myep_put(struct myep *ep);
+void myep_free(struct myep *ep);
 void myep_release(struct myep *ep);
 void myep_show_fdinfo(struct seq_file *m, struct file *file);
 void myep_instances_drain(void);
+
+/**
+ * myep_put - drop a reference
+ * @ep: the instance. No lock of it is held, or the reference is not the last.
+ *
+ * Any context.
+ */
+static inline void myep_put(struct myep *ep)
+{
+	if (unlikely(refcount_dec_and_test(&ep->refs)))
+		myep_free(ep);
+}
 
 /* interest.c */
 int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data);
@@ -473,8 +485,8 @@ static inline __poll_t myep_item_poll(const struct myep_item *item,
 	pt->_key = item->events;
 	if (unlikely(item->nested))
 		revents = myep_poll(file, pt, depth);
-	else
-		revents = vfs_poll(file, pt);
+	else /* vfs_poll(), but for a check that ADD has made */
+		revents = file->f_op->poll(file, pt);
 	return revents & item->events;
 }
 

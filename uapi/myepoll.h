@@ -145,9 +145,11 @@ struct myepoll_wait {
  *
  * A 32-bit program uses fadvise64_64, since its fadvise64 has no room for both.
  *
- * Anything else is EINVAL, and so is everything where the module was loaded
- * with fast_door=0. Any other file answers these advices with EINVAL, ESPIPE or
- * EBADF, never with success.
+ * Where the module was loaded with fast_door=0, both are EINVAL, and so they are
+ * for io_uring's IORING_OP_FADVISE: that is no third door. Other advices are
+ * answered as on an epoll file: 0 for those of posix_fadvise(2), EINVAL for the
+ * rest. Any other file answers these two with EINVAL, ESPIPE or EBADF, never
+ * with success.
  */
 #define MYEPOLL_FAST_CTL	0x6d790001
 #define MYEPOLL_FAST_WAIT	0x6d790002

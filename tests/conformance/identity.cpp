@@ -317,3 +317,18 @@ TEST_CASE_METHOD(Case, "exec closes a close-on-exec instance; the child's other 
 		      return 127;
 	      }) == 0);
 }
+
+TEST_CASE_METHOD(Case, "identity: posix_fadvise takes what it takes on any file, and does nothing", "[identity]")
+{
+	Fd target = event_fd(1);
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	for (long offset : { 0L, 1L, 4096L, -1L, long(~0UL >> 1) })
+		for (long length : { 0L, 1L, 100'000L, long(~0UL >> 1), -1L })
+			for (int advice : { 0, 1, 2, 3, 4, 5, 6, -1, 0x7fffffff }) {
+				CAPTURE(offset, length, advice);
+				long r = syscall(SYS_fadvise64, ep.fd(), offset, length, advice);
+				bool known = advice >= POSIX_FADV_NORMAL && advice <= POSIX_FADV_NOREUSE;
+				CHECK((r < 0 ? -errno : r) == (known && length >= 0 ? 0 : -EINVAL));
+			}
+	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
+}

@@ -40,6 +40,7 @@ public:
 		data_ = data;
 		return sqe;
 	}
+	io_uring_sqe *sqe() const { return last_; } // the one that was given out last
 	// After io_uring_prep_*, which overwrites the rest
 	void named(unsigned flags = 0)
 	{

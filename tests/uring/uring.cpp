@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -16,7 +17,13 @@ namespace {
 struct RingCase : Case {
 	Ring ring;
 	Fd target = event_fd();
+	epoll_event event = ev(0);
 };
+
+std::uint64_t number_of(const void *p)
+{
+	return reinterpret_cast<std::uintptr_t>(p);
+}
 
 } // namespace
 
@@ -275,4 +282,39 @@ TEST_CASE_METHOD(RingCase, "io_uring's EPOLL_CTL changes the kernel's epoll; a [
 	CHECK(ring.next() == Completion{ 7, be().native() ? 0 : -EINVAL, false });
 	CHECK(ep.count(0) == (be().native() ? 1 : 0));
 	CHECK(watches(ep.fd()).size() == (be().native() ? 1U : 0U));
+}
+
+TEST_CASE_METHOD(RingCase, "a ring's fadvise is no door: advices are answered as by epoll's file", "[uring][door]")
+{
+	constexpr unsigned fast_ctl = 0x6d790001, fast_wait = 0x6d790002; // uapi/myepoll.h
+	struct {
+		std::uint64_t offset, length;
+		unsigned advice;
+		int result;
+	} const calls[] = {
+		{ 0, 0, POSIX_FADV_NORMAL, 0 },
+		{ 4096, 100, POSIX_FADV_SEQUENTIAL, 0 },
+		{ 0, 0, POSIX_FADV_DONTNEED, 0 },
+		{ 0, 0, POSIX_FADV_NOREUSE, 0 },
+		{ 0, 0, 6, -EINVAL },
+		{ number_of(&event), (std::uint64_t(EPOLL_CTL_DEL) << 32) + int(target), fast_ctl, -EINVAL },
+		{ number_of(&event), (std::uint64_t(EPOLL_CTL_MOD) << 32) + int(target), fast_ctl, -EINVAL },
+		{ number_of(&event), 1, fast_wait, -EINVAL },
+		{ number_of(&event), (std::uint64_t(-1) << 32) + 1, fast_wait, -EINVAL },
+	};
+	put(target);
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	for (auto &call : calls) {
+		CAPTURE(call.advice, call.length);
+		// The length is of 64 bits, in `addr`, from Linux 6.10 on.
+		io_uring_prep_fadvise(ring.sqe(7), ep.fd(), call.offset, unsigned(call.length), call.advice);
+		if (kernel_at_least(6, 10))
+			ring.sqe()->addr = call.length;
+		ring.named();
+		ring.submit();
+		CHECK(ring.next() == Completion{ 7, call.result, false });
+		CHECK(event.events == 0); // nothing was written
+	}
+	CHECK(watches(ep.fd()) == std::vector<Watch>{ { target, EPOLLIN | EPOLLERR | EPOLLHUP, 1 } });
+	CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 }
