@@ -306,9 +306,11 @@ TEST_CASE_METHOD(Abi, "the fast door: both operations, with negative numbers in 
 	CHECK(fadvise(ep, kernel, MYEPOLL_FAST_ARGS(8, 0), MYEPOLL_FAST_WAIT) == -EFAULT);
 }
 
-TEST_CASE_METHOD(Abi, "the fast door: any other advice is EINVAL, epoll's own included", "[abi][fast]")
+TEST_CASE_METHOD(Abi, "the fast door: any other advice is what it is on any file", "[abi][fast]")
 {
-	for (unsigned advice : { 0U, 1U, 2U, 3U, 4U, 5U, 6U, 0x6d790000U, 0x6d790003U, 0x6d790004U,
+	for (unsigned advice : { 0U, 1U, 2U, 3U, 4U, 5U })
+		CHECK(fadvise(ep, events, MYEPOLL_FAST_ARGS(8, 0), advice) == 0);
+	for (unsigned advice : { 6U, 0x6d790000U, 0x6d790003U, 0x6d790004U,
 				 unsigned(INT_MAX), unsigned(INT_MIN), UINT_MAX })
 		CHECK(fadvise(ep, events, MYEPOLL_FAST_ARGS(8, 0), advice) == -EINVAL);
 }

@@ -4,10 +4,13 @@
 // whose books must be the same after every refusal.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <random>
 #include <string>
 #include <vector>
+
+#include <fcntl.h>
 
 #include "../../uapi/myepoll.h"
 #include "support.hpp"
@@ -25,6 +28,11 @@ milliseconds random_time();
 
 int raw_ioctl(int fd, unsigned long number, Address argument);
 int raw_fadvise(int fd, Address offset, std::uint64_t length, std::uint32_t advice);
+// What it answers on an epoll file
+constexpr int plain_fadvise(std::uint64_t length, std::uint32_t advice)
+{
+	return advice <= POSIX_FADV_NOREUSE && std::int64_t(length) >= 0 ? 0 : -EINVAL;
+}
 
 // The number of `number`'s call with an argument of another size
 constexpr unsigned long sized(unsigned long number, std::size_t size)

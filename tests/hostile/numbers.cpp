@@ -311,26 +311,26 @@ TEST_CASE_METHOD(Numbers, "fadvise64: advice 0 to 5, and any but the door's two,
 	epoll_event event = ev(EPOLLIN, 7);
 	std::mt19937_64 random(chosen_seed());
 	INFO("--seed=" << chosen_seed());
-	auto refused = [&](std::uint32_t advice) {
+	auto no_door = [&](std::uint32_t advice) {
 		for (Address offset : { Address(0), address_of(room), address_of(&event), Address(random()) })
 			for (std::uint64_t length :
 			     { std::uint64_t(0), std::uint64_t(MYEPOLL_FAST_ARGS(8, 0)),
 			       std::uint64_t(MYEPOLL_FAST_ARGS(level(), EPOLL_CTL_DEL)), std::uint64_t(random()) })
-				answers.expect(raw_fadvise(fd(), offset, length, advice), -EINVAL, "advice and offset",
-					       advice, offset);
+				answers.expect(raw_fadvise(fd(), offset, length, advice),
+					       plain_fadvise(length, advice), "advice and offset", advice, offset);
 	};
 	for (std::uint32_t advice = 0; advice < 64; advice++)
-		refused(advice);
+		no_door(advice);
 	for (unsigned bit = 0; bit < 32; bit++)
 		for (std::uint32_t call : { unsigned(MYEPOLL_FAST_CTL), unsigned(MYEPOLL_FAST_WAIT) }) {
 			std::uint32_t advice = call ^ 1U << bit;
 			if (advice != MYEPOLL_FAST_CTL && advice != MYEPOLL_FAST_WAIT)
-				refused(advice);
+				no_door(advice);
 		}
 	for (int i = 0; i < 2000; i++) {
 		auto advice = static_cast<std::uint32_t>(random());
 		if (advice != MYEPOLL_FAST_CTL && advice != MYEPOLL_FAST_WAIT)
-			refused(advice);
+			no_door(advice);
 	}
 	CHECK(answers.verdict() == "");
 	CHECK(changed() == "");

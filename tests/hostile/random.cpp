@@ -265,7 +265,8 @@ private:
 		if (advice == MYEPOLL_FAST_CTL || advice == MYEPOLL_FAST_WAIT)
 			return "";
 		what_ << "advice 0x" << std::hex << advice << std::dec;
-		return same(raw_fadvise(ours_.fd(), anywhere(), random_(), advice), -EINVAL);
+		std::uint64_t length = random_();
+		return same(raw_fadvise(ours_.fd(), anywhere(), length, advice), plain_fadvise(length, advice));
 	}
 
 	// Both doors on what is no instance
