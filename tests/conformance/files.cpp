@@ -259,3 +259,23 @@ TEST_CASE_METHOD(Case, "files that cannot be polled are EPERM", "[files]")
 	}
 	CHECK(watches(ep.fd()).empty());
 }
+
+TEST_CASE_METHOD(Case, "files: the close of very many takes no watch of another", "[files][close]")
+{
+	constexpr int files = 20'000;
+	std::vector<Fd> watched, others;
+	allow_descriptors(files + 100);
+	for (int i = 0; i < files / 2; i++) {
+		watched.push_back(event_fd());
+		others.push_back(event_fd());
+		REQUIRE(ep.add(watched.back(), EPOLLIN | EPOLLET, i) == 0);
+	}
+	others.clear();
+	CHECK(watches(ep.fd()).size() == watched.size());
+	for (auto &file : watched)
+		put(file);
+	std::size_t events = 0;
+	for (int n; (n = ep.count(0, 64)) > 0;)
+		events += n;
+	CHECK(events == watched.size());
+}

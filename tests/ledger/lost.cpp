@@ -5,6 +5,7 @@
 #include <csignal>
 #include <numeric>
 
+#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -410,5 +411,30 @@ TEST_CASE_METHOD(Case, "ledger 22: whoever watches an instance gets an edge for 
 		CHECK(ep.count(0) == 2);
 		CHECK(middle.count(0) == 0);
 		CHECK(outer.count(0) == 0);
+	}
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 22: an edge that comes while very many are being told of another", "[ledger][22]")
+{
+	constexpr int pollers = 10'000;
+	allow_descriptors(pollers);
+	for (int round = 0; round < 12; round++) {
+		Instance inner, outer;
+		Fd first = event_fd(), second = event_fd();
+		REQUIRE(inner.add(first, EPOLLIN, 1) == 0);
+		REQUIRE(inner.add(second, EPOLLIN, 2) == 0);
+		// One thread that waits for the instance as often as it may
+		std::vector<pollfd> many(pollers, { inner.fd(), POLLIN, 0 });
+		Blocked poller([&] { return poll(many.data(), many.size(), patience_ms); });
+		poller.asleep();
+		REQUIRE(outer.add(inner.fd(), EPOLLIN | EPOLLET, 3) == 0); // and so is told first
+		std::thread writer([&] { put(first); });
+		int told = outer.count(patience_ms);
+		put(second); // while the writer tells the others
+		writer.join();
+		CHECK(told == 1);
+		CHECK(outer.count(patience_ms / 10) == 1);
+		CHECK(poller.result() == pollers);
+		CHECK(inner.count(0) == 2);
 	}
 }
