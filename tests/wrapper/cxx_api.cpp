@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
+#include <fstream>
 #include <new>
 #include <thread>
 #include <type_traits>
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
@@ -412,7 +414,7 @@ TEST_CASE("poller: deadlines in units in which now cannot be told", "[cxx]")
 	CHECK(past(time_point<system_clock, duration<std::int64_t, std::pico>>::max())); /* in 1970 */
 }
 
-TEST_CASE("poller: a signal is errc::interrupted, and the mask is for the wait", "[cxx]")
+TEST_CASE("poller: a signal is errc::interrupted or an empty span, and the mask is for the wait", "[cxx]")
 {
 	static volatile sig_atomic_t handled;
 	poller p;
@@ -437,13 +439,71 @@ TEST_CASE("poller: a signal is errc::interrupted, and the mask is for the wait",
 	CHECK(ec == std::errc::interrupted);
 	CHECK(handled);
 	raise(SIGUSR1);
-	CHECK(thrown([&] { (void)p.wait(room, &open); }) == std::errc::interrupted);
-	raise(SIGUSR1);
-	CHECK(thrown([&] { (void)p.wait_until(room, std::chrono::steady_clock::now() + 1h, &open); }) ==
-	      std::errc::interrupted);
+	CHECK(p.wait_until(room, std::chrono::steady_clock::now() + 1h, ec, &open).empty());
+	CHECK(ec == std::errc::interrupted);
+	for (int way = 0; way < 3; way++) {
+		INFO("way " << way);
+		handled = 0;
+		raise(SIGUSR1);
+		const auto got = way == 0 ? p.wait(room, &open) :
+				 way == 1 ? p.wait(room, 1h, &open) :
+					    p.wait_until(room, std::chrono::steady_clock::now() + 1h, &open);
+		CHECK(got.empty());
+		CHECK(handled);
+	}
 
 	pthread_sigmask(SIG_SETMASK, &old, nullptr);
 	sigaction(SIGUSR1, &old_action, nullptr);
+}
+
+/* No handler is needed for EINTR. */
+TEST_CASE("poller: a loop survives a stop and continue", "[cxx]")
+{
+	Fd more = eventfd_with(0);
+	const pid_t pid = fork();
+
+	REQUIRE(pid >= 0);
+	if (!pid) {
+		int empty = 0;
+		try {
+			poller p;
+			std::array<event, 1> room;
+
+			p.add(more, interest::in, token(1));
+			for (;;)
+				if (p.wait(room).empty())
+					empty++;
+				else
+					break;
+		} catch (...) {
+			_exit(100);
+		}
+		_exit(empty);
+	}
+	const auto state_of = [&] {
+		std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+		std::string number, name, state;
+
+		stat >> number >> name >> state;
+		return state;
+	};
+	for (int i = 0; i < 3; i++) {
+		/* It sleeps in its wait only; or it has ended. */
+		while (state_of() == "R" || state_of() == "D")
+			std::this_thread::sleep_for(1ms);
+		kill(pid, SIGSTOP);
+		while (state_of() != "T" && state_of() != "Z")
+			std::this_thread::sleep_for(1ms);
+		kill(pid, SIGCONT);
+		while (state_of() == "T")
+			std::this_thread::sleep_for(1ms);
+	}
+	eventfd_write(more, 1);
+	int status;
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	REQUIRE(WIFEXITED(status));
+	CHECK(WEXITSTATUS(status) >= 1);
+	CHECK(WEXITSTATUS(status) <= 3);
 }
 
 TEST_CASE("poller: nothing is allocated after construction", "[cxx]")
@@ -507,5 +567,31 @@ TEST_CASE("poller: cancellation unwinds through a wait", "[cxx]")
 	CHECK(result == PTHREAD_CANCELED);
 	CHECK(unwound);
 	p.close();
+}
+
+TEST_CASE("poller: a pending cancellation does not act in a destructor", "[cxx]")
+{
+	static std::atomic<bool> survived;
+	pthread_t thread;
+	void *result;
+
+	REQUIRE_FALSE(pthread_create(
+		&thread, nullptr,
+		[](void *) -> void * {
+			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+			{
+				poller p;
+
+				pthread_cancel(pthread_self());
+				pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr);
+			}
+			survived = true;
+			pthread_testcancel();
+			return nullptr;
+		},
+		nullptr));
+	REQUIRE_FALSE(pthread_join(thread, &result));
+	CHECK(survived);
+	CHECK(result == PTHREAD_CANCELED);
 }
 #endif

@@ -134,12 +134,9 @@ public:
 		std::array<myepoll::event, 64> room;
 
 		for (;;) {
-			std::error_code ec;
-			const auto events = accepting_ ? poller_.wait(room, ec) :
-							 poller_.wait_until(room, retry_at_, ec);
+			const auto events = accepting_ ? poller_.wait(room) :
+							 poller_.wait_until(room, retry_at_);
 
-			if (ec && ec != std::errc::interrupted)
-				throw std::system_error(ec, "wait");
 			if (!accepting_ && clock::now() >= retry_at_)
 				accept_again();
 			for (const auto &event : events) {

@@ -5,6 +5,7 @@
 #include <myepoll/poller.hpp>
 
 #include <myepoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,9 +61,12 @@ void poller::close() noexcept
 {
 	if (fd_ == closed)
 		return;
-	/* A destructor must not change errno under the code that it follows. */
+	/*
+	 * A destructor must not change errno under the code that it follows. Nor may it
+	 * act on a pending cancellation, as close(2) does: unwinding ends at noexcept.
+	 */
 	const int saved = errno;
-	::close(release());
+	::syscall(SYS_close, release());
 	errno = saved;
 }
 
@@ -131,7 +135,9 @@ std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const s
 	std::error_code ec;
 	const auto filled = wait_ns(room, ns, mask, ec);
 
-	check(ec, "myepoll::poller::wait");
+	/* Not an exception: a stop and continue is enough for it, without any handler. */
+	if (ec != std::errc::interrupted)
+		check(ec, "myepoll::poller::wait");
 	return filled;
 }
 

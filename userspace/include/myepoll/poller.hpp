@@ -4,7 +4,8 @@
  * An epoll instance of the myepoll module.
  *
  * Each function has two forms. One takes a std::error_code and sets it, also to
- * no error; the other throws std::system_error. The codes are errno values in
+ * no error; the other throws std::system_error (but a wait that a signal ended
+ * just returns). The codes are errno values in
  * std::system_category(), those of epoll_create1(2), epoll_ctl(2) and
  * epoll_pwait2(2); compare them with std::errc. Only an error that is thrown
  * allocates memory.
@@ -90,11 +91,13 @@ public:
 	 * to nanoseconds, negative ones are 0, those of more than 292 years saturate.
 	 * Whole milliseconds take the shorter way into the module.
 	 *
-	 * A signal handler that ran makes it fail with std::errc::interrupted (EINTR),
-	 * unless there were events; the call is never restarted behind the caller's
-	 * back, who may want to look at what the handler did. To go on for the rest of
-	 * the time, wait_until() again. @p mask, where it is not null, is the thread's
-	 * signal mask for the time of the call, as in epoll_pwait(2).
+	 * A signal ends a wait that has no events: one with a handler, and also a stop
+	 * and continue or a debugger that attaches. The forms without an error_code then
+	 * return an empty span, so that a loop just goes on; the others set
+	 * std::errc::interrupted (EINTR). The wait is never restarted behind the caller's
+	 * back, who may want to look at what a handler did. To go on for the rest of the
+	 * time, wait_until() again. @p mask, where it is not null, is the thread's signal
+	 * mask for the time of the call, as in epoll_pwait(2).
 	 *
 	 * These are cancellation points, and so not noexcept: pthread_cancel(3) unwinds.
 	 */
