@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -205,6 +206,24 @@ TEST_CASE("preload: io_uring", "[preload]")
 	CHECK(preloaded({ "uring" }, { "MYEPOLL_IO_URING=1" }).out == "kernel's\n");
 }
 
+/* Nobody can preload a library before ASan's. */
+#ifndef __SANITIZE_ADDRESS__
+CHILD(uring_first)
+{
+	io_uring_params p = {};
+	const auto before = open_files();
+
+	EXPECT(result_of([&] { return syscall(SYS_io_uring_setup, 0, &p); }) == failed(ENOSYS));
+	EXPECT(open_files() == before);
+	return 0;
+}
+
+TEST_CASE("preload: io_uring before any epoll", "[preload]")
+{
+	check_silent_success(again("uring_first", {}, { "LD_PRELOAD=" + library() }));
+}
+#endif
+
 /*
  * Without the device
  */
@@ -313,6 +332,13 @@ TEST_CASE("preload: nothing is said into a closed stderr or somebody's file", "[
 
 	CHECK(ran.status == 0);
 	CHECK(ran.err == "");
+}
+
+TEST_CASE("preload: without the device io_uring is the kernel's", "[preload][nodevice]")
+{
+	CHECK(preloaded({ "uring" }, {}, [] { hide_device(false); }).out == "kernel's\n");
+	CHECK(preloaded({ "uring" }, {}, [] { hide_device(true); }).out == "kernel's\n");
+	CHECK(strictly({ "uring" }, doors[0], [] { hide_device(false); }).out == "kernel's\n");
 }
 
 /*

@@ -24,9 +24,9 @@
  *   MYEPOLL_STATS=1	at exit(3), say on stderr what was served by whom. Not at
  *			_exit(2) or a deadly signal, nor where there was nothing.
  *			A forked child counts anew
- *   MYEPOLL_IO_URING=1	let syscall(io_uring_setup) through. Otherwise ENOSYS:
- *			epoll changes that a program sends through a ring do not
- *			come past here. (liburing does not use syscall(); tell a
+ *   MYEPOLL_IO_URING=1	let syscall(io_uring_setup) through. Otherwise, where there
+ *			is the device, ENOSYS: epoll changes that a program sends
+ *			through a ring do not come past here. (liburing does not use syscall(); tell a
  *			program that uses it by its own means)
  *   MYEPOLL_DOOR=ioctl	see myepoll.h
  */
@@ -237,6 +237,20 @@ static int create(long nr, int arg)
 	if (counting() && r >= 0)
 		count(&by->create, 1);
 	return sys_return(r);
+}
+
+/* Can no instance be the module's? Answered by making one, since no other way is exact. */
+static bool without_module(void)
+{
+	bool absent;
+	long fd;
+
+	if (door_which() != MYEPOLL_DOOR_UNKNOWN)
+		return false;
+	fd = door_create(EPOLL_CLOEXEC, &absent);
+	if (fd >= 0)
+		sys4(__NR_close, fd, 0, 0, 0);
+	return absent;
 }
 
 static long native_ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -470,7 +484,7 @@ EXPORT long syscall(long nr, ...)
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,
 				    (sigset_t *)e);
 	case __NR_io_uring_setup:
-		if (!(set() & IO_URING))
+		if (!(set() & IO_URING) && !without_module())
 			return sys_return(-ENOSYS);
 		break;
 	}
