@@ -42,6 +42,16 @@ TEST_CASE("create1 takes EPOLL_CLOEXEC and nothing else", "[c]")
 		CHECK(result_of([&] { return myepoll_create1(flags); }) == failed(EINVAL));
 }
 
+/* The same functions throw as libc's. */
+static_assert(noexcept(myepoll_create(1)) == noexcept(epoll_create(1)));
+static_assert(noexcept(myepoll_create1(0)) == noexcept(epoll_create1(0)));
+static_assert(noexcept(myepoll_ctl(0, 0, 0, nullptr)) == noexcept(epoll_ctl(0, 0, 0, nullptr)));
+static_assert(noexcept(myepoll_wait(0, nullptr, 0, 0)) == noexcept(epoll_wait(0, nullptr, 0, 0)));
+static_assert(noexcept(myepoll_pwait(0, nullptr, 0, 0, nullptr)) ==
+	      noexcept(epoll_pwait(0, nullptr, 0, 0, nullptr)));
+static_assert(noexcept(myepoll_pwait2(0, nullptr, 0, nullptr, nullptr)) ==
+	      noexcept(epoll_pwait2(0, nullptr, 0, nullptr, nullptr)));
+
 TEST_CASE("create wants a positive size", "[c]")
 {
 	Fd fd(myepoll_create(1));

@@ -11,9 +11,11 @@
 #include <cstddef>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <new>
 #include <thread>
 #include <type_traits>
+#include <unordered_map>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -43,12 +45,13 @@ void *operator new(std::size_t size, const std::nothrow_t &) noexcept
 	return std::malloc(size ? size : 1);
 }
 
-void operator delete(void *p) noexcept
+/* Out of line, where the compiler does not wonder whose memory is freed. */
+[[gnu::noinline]] void operator delete(void *p) noexcept
 {
 	std::free(p);
 }
 
-void operator delete(void *p, std::size_t) noexcept
+[[gnu::noinline]] void operator delete(void *p, std::size_t) noexcept
 {
 	std::free(p);
 }
@@ -121,6 +124,10 @@ TEST_CASE("token: a number or a pointer", "[cxx]")
 	CHECK(token::of(&constant).as<const int>() == &constant);
 	CHECK(token::of(&object) == token(reinterpret_cast<std::uintptr_t>(&object)));
 	CHECK(token(1) != token(2));
+	CHECK(token(1) < token(2));
+	CHECK(token(~0ull) > token(2));
+	CHECK(std::map<token, int>{ { token(2), 1 }, { token(1), 2 } }.begin()->second == 2);
+	CHECK(std::unordered_map<token, int>{ { token::of(&object), 7 } }.at(token::of(&object)) == 7);
 }
 
 TEST_CASE("event: what its bits mean", "[cxx]")

@@ -147,6 +147,14 @@ TEST_CASE("preload: instances received over a socket", "[preload]")
 	}
 }
 
+TEST_CASE("preload: an unknown door is said to be unknown, once", "[preload]")
+{
+	const Ran ran = strictly({ "kinds" }, "MYEPOLL_DOOR=iocl");
+
+	CHECK(ran.status == 0);
+	CHECK(ran.err == "myepoll: MYEPOLL_DOOR is ignored: it can be \"ioctl\"\n");
+}
+
 TEST_CASE("preload: a filter on fadvise64", "[preload]")
 {
 	for (int error : { ENOSYS, EPERM }) {
@@ -203,7 +211,14 @@ TEST_CASE("preload: io_uring", "[preload]")
 {
 	CHECK(preloaded({ "uring" }).out == "ENOSYS\n");
 	CHECK(preloaded({ "uring" }, { "MYEPOLL_IO_URING=0" }).out == "ENOSYS\n");
-	CHECK(preloaded({ "uring" }, { "MYEPOLL_IO_URING=1" }).out == "kernel's\n");
+	for (const char *off : { "", "false", "no", "OFF", "False" }) {
+		INFO(off);
+		CHECK(preloaded({ "uring" }, { std::string("MYEPOLL_IO_URING=") + off }).out == "ENOSYS\n");
+	}
+	for (const char *on : { "1", "true", "yes", "on" }) {
+		INFO(on);
+		CHECK(preloaded({ "uring" }, { std::string("MYEPOLL_IO_URING=") + on }).out == "kernel's\n");
+	}
 }
 
 /* Nobody can preload a library before ASan's. */

@@ -26,7 +26,7 @@ wrapper-program: $(OUT)/wrapper-program
 
 # What the libraries consist of is known to their own Makefile.
 w-userspace:
-	$(MAKE) -C $(TOP)/userspace
+	$(MAKE) -C $(TOP)/userspace WERROR=-Werror
 $(W_LIBS): w-userspace ;
 
 $(OBJ)/wrapper/%.o: TEST_CXXFLAGS += $(W_FLAGS)

@@ -18,6 +18,15 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+/* As libc declares epoll's functions; those that wait are cancellation points and unwind. */
+#if defined(__THROW)
+#define MYEPOLL_NOTHROW __THROW
+#elif defined(__cplusplus)
+#define MYEPOLL_NOTHROW noexcept
+#else
+#define MYEPOLL_NOTHROW
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -31,10 +40,10 @@ extern "C" {
  * descriptor: EMFILE already where a single one is left, and a process that
  * another thread forks just then keeps that one, too, until it execs or exits.
  */
-int myepoll_create1(int flags);
+int myepoll_create1(int flags) MYEPOLL_NOTHROW;
 
 /** myepoll_create - myepoll_create1(0); @size must be positive (EINVAL). */
-int myepoll_create(int size);
+int myepoll_create(int size) MYEPOLL_NOTHROW;
 
 /**
  * myepoll_ctl - change the interest list, see epoll_ctl(2)
@@ -42,7 +51,7 @@ int myepoll_create(int size);
  * Through the ioctl door @event is read here, in the program: NULL is EFAULT,
  * another bad address the signal that reading it deserves.
  */
-int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event) MYEPOLL_NOTHROW;
 
 /**
  * myepoll_wait - wait for events, see epoll_wait(2); @timeout in ms, -1: forever
@@ -70,7 +79,7 @@ int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
  *
  * Returns 1 or 0, or -1 with errno EBADF. Costs a system call or two.
  */
-int myepoll_is_instance(int fd);
+int myepoll_is_instance(int fd) MYEPOLL_NOTHROW;
 
 /** enum myepoll_door - how calls reach the module; see uapi/myepoll.h */
 enum myepoll_door {
@@ -86,7 +95,7 @@ enum myepoll_door {
  * the fast one where it is open, and ioctl(2) where it is not or where the
  * environment said MYEPOLL_DOOR=ioctl when the program started.
  */
-enum myepoll_door myepoll_door(void);
+enum myepoll_door myepoll_door(void) MYEPOLL_NOTHROW;
 
 #ifdef __cplusplus
 }

@@ -17,7 +17,7 @@
  * then, at EINVAL, the module: a program without the device pays nothing.
  *
  * Environment, read at start or, by a constructor that runs before ours, at
- * the first epoll_create:
+ * the first epoll_create; 1 may be anything but 0, no, off and false:
  *
  *   MYEPOLL_STRICT=1	without the device creating fails, with open(2)'s errno;
  *			otherwise it says so once on stderr and uses epoll
@@ -35,9 +35,9 @@
 #include "../src/door.h"
 #include "../src/cancel.h"
 
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -75,12 +75,16 @@ static struct tally ours, theirs;
 
 static bool on(const char *variable)
 {
+	static const char *const off[] = { "", "0", "false", "no", "off" };
 	const char *v = secure_getenv(variable);
 
-	return v && *v && strcmp(v, "0") != 0;
+	for (size_t i = 0; v && i < sizeof(off) / sizeof(*off); i++)
+		if (!strcasecmp(v, off[i]))
+			return false;
+	return v;
 }
 
-static int setup(void)
+static int read_settings(void)
 {
 	int s = SET;
 
@@ -94,34 +98,34 @@ static int setup(void)
 	return s;
 }
 
-static inline int set(void)
+static inline int get_settings(void)
 {
 	int s = atomic_load_explicit(&settings, memory_order_relaxed);
 
-	return likely(s) ? s : setup();
+	return likely(s) ? s : read_settings();
 }
 
 /*
  * A line for the user; async-signal-safe. A daemon's fd 2 may have become its
- * database: nothing is written unless it is still the file it was. Nor into a pipe that
- * is full, where it would block, or that nobody reads, which would raise SIGPIPE.
+ * database: nothing is written unless it is still the file it was.
  */
 static void say(const char *line, size_t len)
 {
-	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
-	const struct timespec now = { 0 };
 	int saved = errno;
 	struct stat st;
 
 	if (at_start.known && (!at_start.open || fstat(STDERR_FILENO, &st) ||
 			       st.st_dev != at_start.dev || st.st_ino != at_start.ino))
 		goto out;
-	/* Not libc's ppoll(3), which is a cancellation point. */
-	if (sys6(__NR_ppoll, (long)&fd, 1, (long)&now, 0, 0, 0) == 1 && fd.revents == POLLOUT)
-		sys4(__NR_write, STDERR_FILENO, (long)line, (long)len, 0);
+	door_say(line, len);
 out:
 	errno = saved;
 }
+
+/* strerror(3) of a libc without strerrordesc_np() is taken to be musl's: a table, too. */
+#ifndef __GLIBC__
+#define strerrordesc_np strerror
+#endif
 
 static void complain(long error)
 {
@@ -191,7 +195,7 @@ static __attribute__((constructor)) void start(void)
 	}
 	at_start.known = true;
 	prctl(PR_GET_NAME, name);
-	if (set() & STATS)
+	if (get_settings() & STATS)
 		pthread_atfork(NULL, NULL, forget);
 }
 
@@ -227,9 +231,9 @@ static int create(long nr, int arg)
 	bool absent;
 	long r;
 
-	set();
+	get_settings();
 	r = door_create(nr == __NR_epoll_create1 ? arg : 0, &absent);
-	if (r < 0 && absent && !(set() & STRICT)) {
+	if (r < 0 && absent && !(get_settings() & STRICT)) {
 		complain(r);
 		by = &theirs;
 		r = sys4(nr, arg, 0, 0, 0);
@@ -484,7 +488,7 @@ EXPORT long syscall(long nr, ...)
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,
 				    (sigset_t *)e);
 	case __NR_io_uring_setup:
-		if (!(set() & IO_URING) && !without_module())
+		if (!(get_settings() & IO_URING) && !without_module())
 			return sys_return(-ENOSYS);
 		break;
 	}

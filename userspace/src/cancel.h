@@ -24,7 +24,7 @@
 
 #include "../../uapi/myepoll.h"
 
-#if __has_include(<sys/single_threaded.h>)
+#if defined(__GLIBC__) && __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
 #else
 static const char __libc_single_threaded = 0;

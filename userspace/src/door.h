@@ -17,6 +17,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -160,11 +161,30 @@ static inline long door_own(int epfd, long r)
 enum { WISH_NONE = 1, WISH_IOCTL };
 static atomic_int door_wish;
 
+/*
+ * To stderr; not into a pipe that is full, where it would block, nor into one that
+ * nobody reads, which would raise SIGPIPE. No function of libc's: those are
+ * cancellation points.
+ */
+static inline void door_say(const char *line, size_t len)
+{
+	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+	const struct timespec now = { 0 };
+
+	if (sys6(__NR_ppoll, (long)&fd, 1, (long)&now, 0, 0, 0) == 1 && fd.revents == POLLOUT)
+		sys4(__NR_write, STDERR_FILENO, (long)line, (long)len, 0);
+}
+
 static int door_read_wish(void)
 {
+	static const char unknown[] = "myepoll: MYEPOLL_DOOR is ignored: it can be \"ioctl\"\n";
 	const char *v = secure_getenv("MYEPOLL_DOOR");
-	int wish = v && !strcmp(v, "ioctl") ? WISH_IOCTL : WISH_NONE;
+	int wish = WISH_NONE;
 
+	if (v && !strcmp(v, "ioctl"))
+		wish = WISH_IOCTL;
+	else if (v && *v && !atomic_load_explicit(&door_wish, memory_order_relaxed))
+		door_say(unknown, sizeof(unknown) - 1);
 	atomic_store_explicit(&door_wish, wish, memory_order_relaxed);
 	return wish;
 }

@@ -9,7 +9,10 @@
 #include <sys/epoll.h>
 
 #include <bit>
+#include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <type_traits>
 
 namespace myepoll {
@@ -97,7 +100,8 @@ public:
 		return std::bit_cast<T *>(static_cast<std::uintptr_t>(value_));
 	}
 
-	friend constexpr bool operator==(token, token) noexcept = default;
+	/** By value(): a total order, also of pointers. */
+	friend constexpr auto operator<=>(token, token) noexcept = default;
 
 private:
 	std::uint64_t value_ = 0;
@@ -160,5 +164,13 @@ static_assert(sizeof(event) == sizeof(epoll_event) && alignof(event) == alignof(
 	      std::is_standard_layout_v<event> && std::is_trivially_copyable_v<event>);
 
 } // namespace myepoll
+
+template <>
+struct std::hash<myepoll::token> {
+	[[nodiscard]] std::size_t operator()(myepoll::token t) const noexcept
+	{
+		return std::hash<std::uint64_t>()(t.value());
+	}
+};
 
 #endif // MYEPOLL_EVENT_HPP

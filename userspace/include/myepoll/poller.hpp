@@ -11,7 +11,8 @@
  * allocates memory.
  *
  * All member functions but moving, close() and release() may be called by
- * several threads at a time.
+ * several threads at a time. Those that change the instance (a wait takes events
+ * out of it) are not const all the same: const says who may change it, not when.
  */
 #ifndef MYEPOLL_POLLER_HPP
 #define MYEPOLL_POLLER_HPP
