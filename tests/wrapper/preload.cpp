@@ -118,6 +118,17 @@ TEST_CASE("preload: instances of the kernel's own work beside", "[preload]")
 	}
 }
 
+TEST_CASE("preload: a wait is one system call, on the kernel's own instances two", "[preload]")
+{
+	for (auto door : doors) {
+		const Ran ran = strictly({ "costs" }, door);
+
+		INFO(door);
+		check_silent_success(ran);
+		CHECK(ran.out == "1 1 1 1\n2 2 2 2\n");
+	}
+}
+
 TEST_CASE("preload: dup, close and reuse, close of everything", "[preload]")
 {
 	for (auto door : doors) {

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/single_threaded.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -711,6 +712,67 @@ static int sandbox(const Arguments &arguments)
 	return 0;
 }
 
+// The number of system calls that @call makes in a child: what is between two getppid()
+static int system_calls(const std::function<void()> &call)
+{
+	const pid_t pid = fork();
+	int status, n = -1;
+
+	if (!pid) {
+		EXPECT(!ptrace(PTRACE_TRACEME, 0, nullptr, nullptr));
+		raise(SIGSTOP);
+		sys4(SYS_getppid, 0, 0, 0, 0);
+		call();
+		sys4(SYS_getppid, 0, 0, 0, 0);
+		_exit(0);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
+	EXPECT(!ptrace(PTRACE_SETOPTIONS, pid, nullptr, PTRACE_O_TRACESYSGOOD));
+	for (;;) {
+		__ptrace_syscall_info info;
+
+		EXPECT(!ptrace(PTRACE_SYSCALL, pid, nullptr, nullptr));
+		EXPECT(waitpid(pid, &status, 0) == pid);
+		if (WIFEXITED(status))
+			_exit(2);
+		EXPECT(ptrace(static_cast<__ptrace_request>(PTRACE_GET_SYSCALL_INFO), pid, sizeof(info),
+			      &info) > 0);
+		if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
+			continue;
+		if (info.entry.nr != SYS_getppid)
+			n += n >= 0;
+		else if (n < 0)
+			n = 0;
+		else
+			break;
+	}
+	EXPECT(!ptrace(PTRACE_DETACH, pid, nullptr, nullptr));
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+	return n;
+}
+
+// What the commonest waits cost on an instance of either kind
+static int costs(const Arguments &)
+{
+	Fd mine(epoll_create1(EPOLL_CLOEXEC)), native = native_epoll(), target = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN, 1), got[2];
+	const timespec ns = { 0, 1 };
+
+	for (int ep : { int(mine), int(native) }) {
+		EXPECT(!epoll_ctl(ep, EPOLL_CTL_ADD, target, &e));
+		printf("%d", system_calls([&] { EXPECT(epoll_wait(ep, got, 2, -1) == 1); }));
+		printf(" %d", system_calls([&] { EXPECT(epoll_pwait(ep, got, 2, 0, nullptr) == 1); }));
+		printf(" %d", system_calls([&] {
+			EXPECT(syscall(SYS_epoll_wait, ep, got, 2, -1) == 1);
+		}));
+		printf(" %d\n", system_calls([&] {
+			EXPECT(epoll_pwait2(ep, got, 2, nullptr, nullptr) == 1);
+		}));
+		EXPECT(epoll_pwait2(ep, got, 2, &ns, nullptr) == 1);
+	}
+	return 0;
+}
+
 // With a filter on system calls that this does not make
 static int older_calls(const Arguments &)
 {
@@ -752,6 +814,7 @@ int main(int argc, char **argv)
 		{ "create", create },
 		{ "sandbox", sandbox },
 		{ "older_calls", older_calls },
+		{ "costs", costs },
 	};
 
 	if (argc < 2 || !cases.count(argv[1])) {

@@ -9,9 +9,9 @@
  * socket, or was made by native code, is what the kernel says it is.
  *
  * Exactness: where the module answers EINVAL, EBADF or EPERM, that may be about
- * a descriptor of its own or not, and one more question tells. To ask the kernel at
- * once would do, but for a race: a target that was closed when the module answered
- * may be open when the kernel looks.
+ * a descriptor of its own or not, and one more question tells. A ctl does not ask
+ * the kernel at once because of a race: a target that was closed when the module
+ * answered may be open when the kernel looks. A wait has no target and does.
  *
  * Before the first instance is made the order is the reverse, the kernel and
  * then, at EINVAL, the module: a program without the device pays nothing.
@@ -262,6 +262,12 @@ static long native_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return sys4(__NR_epoll_ctl, epfd, op, fd, (long)event);
 }
 
+static long native_wait(long nr, int epfd, struct epoll_event *events, int maxevents, long timeout,
+			const sigset_t *mask)
+{
+	return sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask, KERNEL_SIGSET_SIZE);
+}
+
 /*
  * No door yet and the kernel said @r: was that its answer, or is @epfd an
  * instance of the module's that came from another process? Then its door is known.
@@ -320,23 +326,25 @@ static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
 /*
  * epoll_wait, epoll_pwait and epoll_pwait2 with the arguments of system call
  * @nr. The kernel's own is called by the number that the program would have
- * used: a sandbox may know one and not the other.
+ * used: a sandbox may know one and not the other. The fast door said @r, or was not
+ * asked.
  */
 static __attribute__((noinline)) int
 wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long timeout,
-	     const sigset_t *mask)
+	     const sigset_t *mask, long r)
 {
+	const bool good = maxevents > 0 && maxevents <= INT_MAX / (int)sizeof(*events);
 	const struct timespec *ts = (const struct timespec *)timeout;
 	struct tally *by = &theirs;
 	int64_t ns;
-	long r;
+	long bad;
 
 	if (nr == __NR_epoll_pwait2) {
 		if (ts && !door_can_read(ts, sizeof(*ts)))
 			return sys_return(-EFAULT);
-		r = door_timeout(ts, &ns);
-		if (r)
-			return sys_return(r);
+		bad = door_timeout(ts, &ns);
+		if (bad)
+			return sys_return(bad);
 	} else {
 		ns = door_ns((int)timeout);
 	}
@@ -344,19 +352,29 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 		return sys_return(-EFAULT);
 
 	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
-		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
-			 KERNEL_SIGSET_SIZE);
+		r = native_wait(nr, epfd, events, maxevents, timeout, mask);
 		if (native_answered_or_learn(epfd, r))
 			goto out;
+		r = DOOR_NOT_ASKED;
 	}
-	r = door_pwait(epfd, events, maxevents, ns, mask);
-	if (door_answered(r) || door_is_instance(epfd)) {
+	if (door_shut(r))
+		r = door_pwait(epfd, events, maxevents, ns, mask);
+	if (door_answered(r)) {
 		by = &ours;
-		if (r == -EINVAL)
-			r = door_retried(door_wait_ns(epfd, events, maxevents, ns, mask));
-	} else {
-		r = sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask,
-			 KERNEL_SIGSET_SIZE);
+		goto out;
+	}
+	/*
+	 * The module has no reason to refuse good arguments, so @epfd is likely to be
+	 * the kernel's. On what is not, the kernel does nothing either.
+	 */
+	r = good ? native_wait(nr, epfd, events, maxevents, timeout, mask) : -EINVAL;
+	if (r != -EINVAL && !door_forbidden(r))
+		goto out;
+	if (door_is_instance(epfd)) {
+		by = &ours;
+		r = door_retried(door_wait_ns(epfd, events, maxevents, ns, mask));
+	} else if (!good) {
+		r = native_wait(nr, epfd, events, maxevents, timeout, mask);
 	}
 out:
 	if (counting() && door_answered(r))
@@ -369,12 +387,12 @@ out:
 #define NO_EPOLL_WAIT
 #endif
 
-/* The same for a wait; a door that did not answer has done nothing, and is asked again. */
+/* The same for a wait. */
 static __attribute__((noinline)) int
 wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {
 	if (!door_answered(r))
-		return wait_general(__NR_epoll_wait, epfd, events, (int)args, args >> 32, NULL);
+		return wait_general(__NR_epoll_wait, epfd, events, (int)args, args >> 32, NULL, r);
 	if (counting())
 		count_wait(&ours, r);
 	return sys_return(r);
@@ -429,7 +447,7 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int 
 	if (likely(!mask && door_which() == MYEPOLL_DOOR_FAST))
 		return cancel_wait(epfd, events, maxevents, timeout);
 	cancel = cancel_enter(timeout != 0);
-	r = wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask);
+	r = wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask, DOOR_NOT_ASKED);
 	cancel_leave(cancel);
 	return r;
 }
@@ -438,7 +456,8 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 			const struct timespec *timeout, const sigset_t *mask)
 {
 	int cancel = cancel_enter(true);
-	int r = wait_general(__NR_epoll_pwait2, epfd, events, maxevents, (long)timeout, mask);
+	int r = wait_general(__NR_epoll_pwait2, epfd, events, maxevents, (long)timeout, mask,
+			     DOOR_NOT_ASKED);
 
 	cancel_leave(cancel);
 	return r;
@@ -486,7 +505,7 @@ EXPORT long syscall(long nr, ...)
 			return wait_ms((int)a, (struct epoll_event *)b,
 				       MYEPOLL_FAST_ARGS((int)c, (int)d));
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,
-				    (sigset_t *)e);
+				    (sigset_t *)e, DOOR_NOT_ASKED);
 	case __NR_io_uring_setup:
 		if (!(get_settings() & IO_URING) && !without_module())
 			return sys_return(-ENOSYS);
