@@ -467,6 +467,15 @@ static int passed_on(const Arguments &)
 	errno = 7;
 	EXPECT(syscall(SYS_gettid) > 0 && errno == 7);
 	EXPECT(syscall(SYS_lseek, int(file), 1L << 40, SEEK_SET) == 1L << 40);
+
+	/* A stack of its own: the child returns on it, to where its top says. */
+	alignas(16) static void *stack[4096];
+	int status;
+	stack[4000] = reinterpret_cast<void *>(+[] { _exit(42); });
+	const long pid = syscall(SYS_clone, SIGCHLD, &stack[4000], 0, 0, 0);
+	EXPECT(pid > 0);
+	EXPECT(waitpid(pid_t(pid), &status, 0) == pid);
+	EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 42);
 	return 0;
 }
 

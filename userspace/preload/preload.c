@@ -35,6 +35,7 @@
 #include "../src/door.h"
 #include "../src/cancel.h"
 
+#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
@@ -464,23 +465,13 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 }
 
 /*
- * syscall(2), which is not a cancellation point. Six arguments are fetched
- * whatever was passed, as libc's own does; those that were not are whatever
- * stood in their place, and the system call does not look at them.
+ * syscall(2), which is not a cancellation point. The six arguments are whatever
+ * was passed; those that were not are whatever stood in their place, and the system
+ * call does not look at them.
  */
-EXPORT long syscall(long nr, ...)
+static inline long any_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
-	long a, b, c, d, e, f, r;
-	va_list ap;
-
-	va_start(ap, nr);
-	a = va_arg(ap, long);
-	b = va_arg(ap, long);
-	c = va_arg(ap, long);
-	d = va_arg(ap, long);
-	e = va_arg(ap, long);
-	f = va_arg(ap, long);
-	va_end(ap);
+	long r;
 
 	switch (nr) {
 #ifdef __NR_epoll_create
@@ -520,3 +511,91 @@ EXPORT long syscall(long nr, ...)
 	}
 	return r;
 }
+
+#ifdef __x86_64__
+/*
+ * A system call that is not ours must find the stack pointer where the caller left
+ * it: clone(2) with a stack of its own returns twice, and once on that stack. And it
+ * may be meant for another preloaded library. So it is a jump to the next syscall(),
+ * or, before that is known, to a bare one.
+ */
+__attribute__((used, visibility("hidden"))) long
+syscall_ours(long nr, long a, long b, long c, long d, long e, long f)
+{
+	return any_syscall(nr, a, b, c, d, e, f);
+}
+
+__attribute__((used, visibility("hidden"))) long syscall_failed(long r)
+{
+	errno = (int)-r;
+	return -1;
+}
+
+__attribute__((visibility("hidden"))) long syscall_bare(long nr, ...);
+__attribute__((used, visibility("hidden"))) long (*syscall_next)(long nr, ...) = syscall_bare;
+
+#define OURS(nr) "cmp $" STRING(nr) ", %rdi\n\tje syscall_ours\n\t"
+#define STRING(x) STRING_(x)
+#define STRING_(x) #x
+
+__asm__(".text\n"
+	".globl syscall\n"
+	".type syscall, @function\n"
+	"syscall:\n\t"
+	".cfi_startproc\n\t"
+	"endbr64\n\t"
+	OURS(__NR_epoll_create)
+	OURS(__NR_epoll_create1)
+	OURS(__NR_epoll_ctl)
+	OURS(__NR_epoll_wait)
+	OURS(__NR_epoll_pwait)
+	OURS(__NR_epoll_pwait2)
+	OURS(__NR_io_uring_setup)
+	"jmp *syscall_next(%rip)\n\t"
+	".cfi_endproc\n"
+	".size syscall, . - syscall\n"
+	".hidden syscall_bare\n"
+	".type syscall_bare, @function\n"
+	"syscall_bare:\n\t"
+	".cfi_startproc\n\t"
+	"endbr64\n\t"
+	"mov %rdi, %rax\n\t"
+	"mov %rsi, %rdi\n\t"
+	"mov %rdx, %rsi\n\t"
+	"mov %rcx, %rdx\n\t"
+	"mov %r8, %r10\n\t"
+	"mov %r9, %r8\n\t"
+	"mov 8(%rsp), %r9\n\t"
+	"syscall\n\t"
+	"cmp $-4095, %rax\n\t"
+	"jae 1f\n\t"
+	"ret\n"
+	"1:\tmov %rax, %rdi\n\t"
+	"jmp syscall_failed\n\t"
+	".cfi_endproc\n"
+	".size syscall_bare, . - syscall_bare\n");
+
+static __attribute__((constructor)) void find_next(void)
+{
+	void *next = dlsym(RTLD_NEXT, "syscall");
+
+	if (next)
+		memcpy(&syscall_next, &next, sizeof(next));
+}
+#else
+EXPORT long syscall(long nr, ...)
+{
+	long a, b, c, d, e, f;
+	va_list ap;
+
+	va_start(ap, nr);
+	a = va_arg(ap, long);
+	b = va_arg(ap, long);
+	c = va_arg(ap, long);
+	d = va_arg(ap, long);
+	e = va_arg(ap, long);
+	f = va_arg(ap, long);
+	va_end(ap);
+	return any_syscall(nr, a, b, c, d, e, f);
+}
+#endif
