@@ -96,17 +96,20 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 
 /*
  * copy_struct_from_user(), with a short way for callers that know of as many
- * members as this module.
+ * members as this module. When the structure was new it had @least bytes.
  */
-static __always_inline int get_args(void *args, size_t known,
+static __always_inline int get_args(void *args, size_t known, size_t least,
 				    const void __user *uargs, size_t size)
 {
 	const u64 __user *from = uargs;
 	u64 *to = args;
 
 	BUILD_BUG_ON(known % sizeof(*to));
-	if (unlikely(size != known))
+	if (unlikely(size != known)) {
+		if (size < least)
+			return -EINVAL;
 		return copy_struct_from_user(args, known, uargs, size);
+	}
 
 	if (!user_read_access_begin(from, known))
 		return -EFAULT;
@@ -120,10 +123,12 @@ fault:
 	return -EFAULT;
 }
 
-static long ioctl_features(struct file *file, void __user *arg, size_t size)
+static noinline long ioctl_features(void __user *arg, size_t size)
 {
 	u64 features = myep_fast_door ? MYEPOLL_FEATURE_FAST_DOOR : 0;
 
+	if (size < sizeof(features))
+		return -EINVAL;
 	return put_user(features, (u64 __user *)arg);
 }
 
@@ -133,7 +138,7 @@ static __always_inline long ioctl_ctl(struct file *file, void __user *arg,
 	struct myepoll_ctl ctl __uninitialized;
 	int err;
 
-	err = get_args(&ctl, sizeof(ctl), arg, size);
+	err = get_args(&ctl, sizeof(ctl), 24, arg, size);
 	if (err)
 		return err;
 	if (ctl.reserved)
@@ -150,7 +155,7 @@ static __always_inline long ioctl_wait(struct file *file, void __user *arg,
 	struct myepoll_wait wait __uninitialized;
 	int err;
 
-	err = get_args(&wait, sizeof(wait), arg, size);
+	err = get_args(&wait, sizeof(wait), 32, arg, size);
 	if (err)
 		return err;
 	if (wait.flags & ~MYEPOLL_WAIT_SIGMASK)
@@ -167,60 +172,51 @@ static __always_inline long ioctl_wait(struct file *file, void __user *arg,
 	return myep_wait(ep, events, wait.maxevents, wait.timeout);
 }
 
-/**
- * struct call - one ioctl
- * @cmd:	its number; what counts is type, number and direction
- * @min_size:	the argument's size when it was new
- * @handler:	unpacks the argument, of the size that the caller knows
+/*
+ * An ioctl's number has the size of its structure in it, which differs where the caller
+ * knows another version. So a number is looked for twice, and the list of calls inlined
+ * twice: first as a whole, where the size is a constant for the handler, which is
+ * inlined too; then without its size.
  */
-struct call {
-	unsigned int cmd;
-	size_t min_size;
-	long (*handler)(struct file *file, void __user *arg, size_t size);
-};
+enum match { WHOLE = -1, ANY_SIZE = ~IOCSIZE_MASK };
 
-/* For structures of another size than is known here, and for FEATURES. */
-static const struct call instance_calls[] = {
-	{ MYEPOLL_IOC_WAIT, sizeof(struct myepoll_wait), ioctl_wait },
-	{ MYEPOLL_IOC_CTL, sizeof(struct myepoll_ctl), ioctl_ctl },
-	{ MYEPOLL_IOC_FEATURES, sizeof(u64), ioctl_features },
-};
-
-/* Structures grow, so a caller's size may differ from that in @calls. */
-static long ioctl_dispatch(const struct call *calls, size_t n, struct file *file,
-			   unsigned int cmd, void __user *arg, long unknown)
+static __always_inline bool is_call(unsigned int cmd, unsigned int call,
+				    enum match match)
 {
-	size_t i;
+	return !((cmd ^ call) & match);
+}
 
-	for (i = 0; i < n; i++) {
-		if ((cmd ^ calls[i].cmd) & ~IOCSIZE_MASK)
-			continue;
-		if (_IOC_SIZE(cmd) < calls[i].min_size)
-			return -EINVAL;
-		return calls[i].handler(file, arg, _IOC_SIZE(cmd));
-	}
-	return unknown;
+static long instance_ioctl_any_size(struct file *file, unsigned int cmd,
+				    void __user *arg);
+
+static __always_inline long instance_call(struct file *file, unsigned int cmd,
+					  void __user *arg, enum match match)
+{
+	if (is_call(cmd, MYEPOLL_IOC_WAIT, match))
+		return ioctl_wait(file, arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_CTL, match))
+		return ioctl_ctl(file, arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_FEATURES, match))
+		return ioctl_features(arg, _IOC_SIZE(cmd));
+	if (cmd == EPIOCSPARAMS || cmd == EPIOCGPARAMS)
+		return myep_busy_poll_ioctl(myep_of(file), cmd, arg);
+
+	if (match == WHOLE)
+		return instance_ioctl_any_size(file, cmd, arg);
+	/* As epoll answers since 6.9. */
+	return -EINVAL;
+}
+
+static noinline long instance_ioctl_any_size(struct file *file, unsigned int cmd,
+					     void __user *arg)
+{
+	return instance_call(file, cmd, arg, ANY_SIZE);
 }
 
 static long instance_ioctl(struct file *file, unsigned int cmd,
 			   unsigned long arg)
 {
-	void __user *uarg = (void __user *)arg;
-
-	/* The size known here is a constant for the handler, which is inlined. */
-	switch (cmd) {
-	case MYEPOLL_IOC_WAIT:
-		return ioctl_wait(file, uarg, sizeof(struct myepoll_wait));
-	case MYEPOLL_IOC_CTL:
-		return ioctl_ctl(file, uarg, sizeof(struct myepoll_ctl));
-	case EPIOCSPARAMS:
-	case EPIOCGPARAMS:
-		return myep_busy_poll_ioctl(myep_of(file), cmd, uarg);
-	}
-
-	/* EINVAL for the unknown, as epoll answers since 6.9. */
-	return ioctl_dispatch(instance_calls, ARRAY_SIZE(instance_calls), file,
-			      cmd, uarg, -EINVAL);
+	return instance_call(file, cmd, (void __user *)arg, WHOLE);
 }
 
 static __poll_t instance_poll(struct file *file, poll_table *pt)
@@ -255,15 +251,14 @@ bool myep_is_instance(const struct file *file)
 }
 
 /* The order of failures is that of epoll_create1(2). */
-static __always_inline long ioctl_create(struct file *device,
-					 void __user *arg, size_t size)
+static __always_inline long ioctl_create(void __user *arg, size_t size)
 {
 	struct myepoll_create create;
 	struct file *file;
 	struct myep *ep;
 	int fd, err;
 
-	err = get_args(&create, sizeof(create), arg, size);
+	err = get_args(&create, sizeof(create), 8, arg, size);
 	if (err)
 		return err;
 	if (create.flags & ~MYEPOLL_CLOEXEC || create.reserved)
@@ -296,20 +291,29 @@ err_put:
 	return err;
 }
 
-static const struct call device_calls[] = {
-	{ MYEPOLL_IOC_CREATE, sizeof(struct myepoll_create), ioctl_create },
-	{ MYEPOLL_IOC_FEATURES, sizeof(u64), ioctl_features },
-};
+static long device_ioctl_any_size(unsigned int cmd, void __user *arg);
 
-static long device_ioctl(struct file *file, unsigned int cmd,
-			 unsigned long arg)
+static __always_inline long device_call(unsigned int cmd, void __user *arg,
+					enum match match)
 {
-	if (likely(cmd == MYEPOLL_IOC_CREATE))
-		return ioctl_create(file, (void __user *)arg,
-				    sizeof(struct myepoll_create));
+	if (is_call(cmd, MYEPOLL_IOC_CREATE, match))
+		return ioctl_create(arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_FEATURES, match))
+		return ioctl_features(arg, _IOC_SIZE(cmd));
 
-	return ioctl_dispatch(device_calls, ARRAY_SIZE(device_calls), file, cmd,
-			      (void __user *)arg, -ENOTTY);
+	if (match == WHOLE)
+		return device_ioctl_any_size(cmd, arg);
+	return -ENOTTY;
+}
+
+static noinline long device_ioctl_any_size(unsigned int cmd, void __user *arg)
+{
+	return device_call(cmd, arg, ANY_SIZE);
+}
+
+static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return device_call(cmd, (void __user *)arg, WHOLE);
 }
 
 static const struct file_operations device_fops = {
