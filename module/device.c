@@ -264,6 +264,10 @@ static __always_inline long ioctl_create(void __user *arg, size_t size)
 	if (create.flags & ~MYEPOLL_CLOEXEC || create.reserved)
 		return -EINVAL;
 
+	err = myep_closes_are_seen();
+	if (err)
+		return err;
+
 	ep = myep_alloc();
 	if (!ep)
 		return -ENOMEM;

@@ -197,6 +197,7 @@
 
 #include <linux/fs.h>
 #include <linux/irq_work.h>
+#include <linux/jump_label.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mutex.h>
@@ -505,7 +506,17 @@ bool myep_is_foreign_epoll(const struct file *file);
 
 /* close_hook.c */
 int __init myep_close_hook_init(void);
+void __init myep_close_hook_go(void);
 void myep_close_hook_exit(void);
+int __myep_closes_are_seen(void);
+
+DECLARE_STATIC_KEY_FALSE(myep_probing);
+
+/* Before an instance is made. Return: 0 or an errno. */
+static inline int myep_closes_are_seen(void)
+{
+	return static_branch_unlikely(&myep_probing) ? __myep_closes_are_seen() : 0;
+}
 
 /* quota.c */
 void __init myep_quota_init(void);

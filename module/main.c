@@ -71,6 +71,7 @@ static int __init myep_init(void)
 	if (err)
 		goto err_hook;
 
+	myep_close_hook_go();
 	return 0;
 
 err_hook:

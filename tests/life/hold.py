@@ -377,6 +377,15 @@ def fast_door_closed():
     assert fast_wait(ep) == -22  # EINVAL
 
 
+def create_fails_with(errno):
+    try:
+        create()
+    except OSError as e:
+        assert e.errno == int(errno)
+    else:
+        raise AssertionError("it was made")
+
+
 def quota(limit):
     ep = create()
     for _ in range(int(limit)):
