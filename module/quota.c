@@ -6,13 +6,13 @@
  * adds it, and the limit is one figure for all users. The kernel's own counter
  * is not used: a user's watches here would take from those in epoll.
  *
- * quota_lock guards the table of users and their references; counting is atomic.
+ * quota_lock guards the tree of users and their references; counting is atomic.
  * It is taken with interrupts off, since an instance may be freed by an irq_work.
  */
 #include <linux/cred.h>
-#include <linux/hashtable.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rbtree.h>
 #include <linux/slab.h>
 
 #include "internal.h"
@@ -23,24 +23,26 @@
  * @workers:	how many are closing files
  * @uid:	whose
  * @refs:	instances of the user; quota_lock
- * @link:	on quotas; quota_lock
+ * @node:	in quotas; quota_lock
  */
 struct myep_quota {
 	atomic_long_t watches;
 	atomic_t workers;
 	kuid_t uid;
 	unsigned int refs;
-	struct hlist_node link;
+	struct rb_node node;
 };
 
 /* The queue has some hundreds, for all users. */
 #define MAX_WORKERS	16
 
 static DEFINE_SPINLOCK(quota_lock);
-static DEFINE_HASHTABLE(quotas, 6);
+
+/* By uid. A tree, since one who has a range of uids may make an instance for each. */
+static struct rb_root quotas = RB_ROOT;
 
 /*
- * The user whose last instance went last, still on quotas, or NULL: to create and
+ * The user whose last instance went last, still in quotas, or NULL: to create and
  * close one instance after the other allocates nothing here. quota_lock.
  */
 static struct myep_quota *idle;
@@ -86,16 +88,28 @@ void __init myep_quota_init(void)
 		max_user_watches = myep_quota_default();
 }
 
-static struct myep_quota *find_quota(kuid_t uid)
+/* The user's count; @fresh, put into the tree, where there is none; or NULL. */
+static struct myep_quota *find_quota(kuid_t uid, struct myep_quota *fresh)
 {
-	struct myep_quota *quota;
+	struct rb_node **link = &quotas.rb_node, *parent = NULL;
 
 	lockdep_assert_held(&quota_lock);
 
-	hash_for_each_possible(quotas, quota, link, __kuid_val(uid))
+	while (*link) {
+		struct myep_quota *quota =
+			rb_entry(*link, struct myep_quota, node);
+
 		if (uid_eq(quota->uid, uid))
 			return quota;
-	return NULL;
+		parent = *link;
+		link = uid_lt(uid, quota->uid) ? &parent->rb_left :
+						 &parent->rb_right;
+	}
+	if (fresh) {
+		rb_link_node(&fresh->node, parent, link);
+		rb_insert_color(&fresh->node, &quotas);
+	}
+	return fresh;
 }
 
 /**
@@ -110,12 +124,7 @@ struct myep_quota *myep_quota_get(void)
 
 	for (;;) {
 		spin_lock_irq(&quota_lock);
-		quota = find_quota(uid);
-		if (!quota && fresh) {
-			hash_add(quotas, &fresh->link, __kuid_val(uid));
-			quota = fresh;
-			fresh = NULL;
-		}
+		quota = find_quota(uid, fresh);
 		if (quota) {
 			quota->refs++;
 			if (quota == idle)
@@ -124,7 +133,8 @@ struct myep_quota *myep_quota_get(void)
 		spin_unlock_irq(&quota_lock);
 
 		if (quota) {
-			kfree(fresh);
+			if (quota != fresh)
+				kfree(fresh);
 			return quota;
 		}
 
@@ -145,7 +155,7 @@ void myep_quota_put(struct myep_quota *quota)
 		old = idle;
 		idle = quota;
 		if (old)
-			hash_del(&old->link);
+			rb_erase(&old->node, &quotas);
 	}
 	spin_unlock_irqrestore(&quota_lock, flags);
 
