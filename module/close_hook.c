@@ -116,7 +116,7 @@ static int __init close_is_seen(work_func_t close)
 	flush_delayed_fput();
 	/* That does not wait for another who has it in hand. A close ends with dput(). */
 	while (d_count(probe_dentry) > 1)
-		msleep(1);
+		msleep(20);
 	seen = READ_ONCE(probe_seen);
 	dput(probe_dentry);
 
