@@ -264,7 +264,7 @@ static long door_create(int flags, bool *absent)
 	}
 	fd = door_ioctl((int)dev, MYEPOLL_IOC_CREATE, &arg);
 	if (fd < 0) {
-		*absent = fd == -ENOTTY || door_forbidden(fd);
+		*absent = fd == -ENOTTY || fd == -ENODEV || door_forbidden(fd);
 		sys4(__NR_close, dev, 0, 0, 0);
 		return fd;
 	}
