@@ -35,7 +35,7 @@ static u64 timer_slack(s64 timeout)
  * of many threads being killed is not walked over and over.
  */
 static int wake_and_unqueue(wait_queue_entry_t *wait, unsigned int mode, int sync,
-		       void *key)
+			    void *key)
 {
 	int ret = default_wake_function(wait, mode, sync, key);
 
