@@ -80,7 +80,7 @@ static void probe_fput(struct work_struct *work)
 	fput(container_of(work, struct probe_work, work)->file);
 }
 
-static void close_by_worker(struct file *file, work_func_t close)
+static void close_probe(struct file *file, work_func_t close)
 {
 	struct probe_work probe = { .file = file };
 
@@ -112,9 +112,12 @@ static int __init close_is_seen(work_func_t close)
 		return PTR_ERR(file);
 
 	dget(probe_dentry);
-	close_by_worker(file, close);
-	flush_delayed_fput();
-	/* That does not wait for another who has it in hand. A close ends with dput(). */
+	close_probe(file, close);
+	/*
+	 * fput() in a kernel thread leaves the file to a work item of the kernel's own.
+	 * That is waited for, and not flush_delayed_fput() called, into which the
+	 * compiler may have inlined another __fput(). A close ends with dput().
+	 */
 	while (d_count(probe_dentry) > 1)
 		msleep(20);
 	seen = READ_ONCE(probe_seen);
@@ -261,6 +264,6 @@ err_filter:
 void myep_close_hook_exit(void)
 {
 	if (last_probe)
-		close_by_worker(last_probe, probe_fput_sync);
+		close_probe(last_probe, probe_fput_sync);
 	unhook();
 }
