@@ -70,7 +70,8 @@ static DEFINE_STATIC_KEY_TRUE(fast_door_open);
 /*
  * The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. io_uring has
  * an fadvise too, which a worker makes. That is no door: a wait would keep the worker,
- * and a seccomp filter of the program would not see the call.
+ * and a seccomp filter of the program would not see the call. (Who makes it is asked in
+ * each case, not before both: that way it costs nothing.)
  *
  * All else is answered as by any other file.
  */
@@ -221,7 +222,7 @@ static long instance_ioctl(struct file *file, unsigned int cmd,
 
 static __poll_t instance_poll(struct file *file, poll_table *pt)
 {
-	return myep_poll(file, pt, 0);
+	return myep_poll(file, pt, 0, NULL);
 }
 
 static int instance_release(struct inode *inode, struct file *file)

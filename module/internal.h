@@ -82,8 +82,8 @@
  *   rewake_uring	set in pass_on(), taken by the irq_work
  *   rewoken		set in pass_on(), read when the last reference is gone
  *   file		set once; cleared by ->release under the lock of its bucket
- *   watchers		atomic; raised by myep_nest_prepare(), and by an item under
- *			nest_mutex; lowered with the item's bucket->lock held
+ *   watchers		atomic; raised by myep_nest_prepare() for the time of an ADD, and
+ *			under nest_mutex for an item, until it is detached
  *   nest_seq, nest_depth, paths, paths_seq	nest_mutex
  *   refs		refcount: the file, each item, each search upward, a queued rewake,
  *			each close by a worker
@@ -464,7 +464,8 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key);
 void myep_rewake(struct irq_work *work);
 bool myep_queue(struct myep_item *item);
 void myep_wake_pollers(struct myep *ep);
-__poll_t myep_poll(struct file *file, poll_table *pt, int depth);
+__poll_t myep_poll(struct file *file, poll_table *pt, int depth,
+		   struct myep_item *watcher);
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
 		 bool sleeps);
 
@@ -477,7 +478,7 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
  *
  * Return: the events that are there and asked for.
  */
-static inline __poll_t myep_item_poll(const struct myep_item *item,
+static inline __poll_t myep_item_poll(struct myep_item *item,
 				      struct file *file, poll_table *pt,
 				      int depth)
 {
@@ -485,7 +486,7 @@ static inline __poll_t myep_item_poll(const struct myep_item *item,
 
 	pt->_key = item->events;
 	if (unlikely(item->nested))
-		revents = myep_poll(file, pt, depth);
+		revents = myep_poll(file, pt, depth, item);
 	else /* vfs_poll(), but for a check that ADD has made */
 		revents = file->f_op->poll(file, pt);
 	return revents & item->events;

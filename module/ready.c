@@ -346,17 +346,35 @@ static __always_inline __poll_t poll_held(struct myep_item *item, poll_table *pt
 	return 0;
 }
 
+/*
+ * A thread that is being killed has not waited for the mtx of an instance here or
+ * below, so what it has found out may be wrong. It must not take an event with it. For
+ * a scan @watcher is not ready, and is queued again as after a wakeup. An ADD or MOD,
+ * of which it is not busy, queues it as ready. So whoever scans next finds out.
+ */
+static noinline __poll_t poll_killed(struct myep_item *watcher)
+{
+	if (!watcher || !watcher->busy)
+		return EPOLLIN | EPOLLRDNORM;
+
+	spin_lock_irq(&watcher->ep->wq.lock);
+	watcher->woken = true;
+	spin_unlock_irq(&watcher->ep->wq.lock);
+	return 0;
+}
+
 /**
  * myep_poll - ->poll of a [myepoll] file
  * @file: the file
  * @pt: where to hook the caller, or NULL
  * @depth: lockdep subclass for its mtx
+ * @watcher: the item that asks, of an instance whose mtx is held; or NULL
  *
  * Readable if an item is, and nothing else ever. Items that turn out not to be
- * ready leave the list. To a thread that is killed while it waits for the mtx, which
- * an ADD or MOD may be, the answer is the one by which no event is lost.
+ * ready leave the list.
  */
-__poll_t myep_poll(struct file *file, poll_table *pt, int depth)
+__poll_t myep_poll(struct file *file, poll_table *pt, int depth,
+		   struct myep_item *watcher)
 {
 	struct myep *ep = myep_of(file);
 	struct myep_item *item;
@@ -377,7 +395,7 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	init_poll_funcptr(&none, NULL);
 
 	if (unlikely(mutex_lock_killable_nested(&ep->mtx, depth)))
-		return EPOLLIN | EPOLLRDNORM;
+		return poll_killed(watcher);
 	scan_start(ep);
 	list_splice_init(&ep->ready, &todo);
 	while (!revents && !list_empty(&todo)) {
@@ -410,7 +428,9 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth)
 	scan_end(ep);
 	mutex_unlock(&ep->mtx);
 
-	return revents ? EPOLLIN | EPOLLRDNORM : 0;
+	if (revents)
+		return EPOLLIN | EPOLLRDNORM;
+	return unlikely(fatal_signal_pending(current)) ? poll_killed(watcher) : 0;
 }
 
 /**

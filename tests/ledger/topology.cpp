@@ -392,6 +392,29 @@ TEST_CASE_METHOD(Tidy, "ledger 23: who waits in ctl for a harvest can be killed"
 	CHECK(watched.wait().size() == 1); // killed or not, no event is lost
 }
 
+TEST_CASE_METHOD(Tidy, "ledger 23: a harvest that is killed as it waits for another takes nothing with it",
+		 "[ledger][23]")
+{
+	if (skip_unless(!be().native(), "epoll's thread stays until the other harvest is over"))
+		return;
+	Fd ready = event_fd(1);
+	Instance bottom, middle, once, edge;
+	REQUIRE(bottom.add(ready, EPOLLIN, 1) == 0);
+	REQUIRE(link(middle, bottom) == 0);
+	REQUIRE(once.add(middle.fd(), EPOLLIN | EPOLLONESHOT, 2) == 0);
+	REQUIRE(edge.add(middle.fd(), EPOLLIN | EPOLLET, 3) == 0);
+	StuckHarvest harvest(bottom);
+	for (const Instance *one : { &once, &edge }) {
+		pid_t child = start_child([&] { return one->count(0); });
+		until_asleep_in_wait(child);
+		CHECK(kill(child, SIGKILL) == 0);
+		CHECK(status_within(child, patience_ms / 3) == 256 + SIGKILL);
+	}
+	harvest.let_go();
+	CHECK(once.wait() == Events{ { EPOLLIN, 2 } });
+	CHECK(edge.wait() == Events{ { EPOLLIN, 3 } });
+}
+
 TEST_CASE_METHOD(Case, "ledger 23: a vsock whose sender is in a page fault keeps no other file open",
 		 "[ledger][23]")
 {
