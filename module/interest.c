@@ -103,9 +103,7 @@ static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 	return item;
 }
 
-/*
- * Undo item_insert(). Under ep->mtx; the caller holds the file.
- */
+/* Undo item_insert(). Under ep->mtx; the caller holds the file. */
 static void item_remove(struct myep *ep, struct myep_item *item)
 {
 	myep_item_discard(myep_index_take(item->file, ep, item->fd));

@@ -9,7 +9,7 @@
  */
 #include "internal.h"
 
-/* Fields that guard the places: see internal.h. */
+/* Is that no item's link, but where a walk stands? */
 static bool is_place(const struct myep *ep, const struct list_head *entry)
 {
 	return entry >= ep->places && entry < ep->places + ARRAY_SIZE(ep->places);

@@ -16,7 +16,7 @@
 namespace {
 
 // root watches middle, and that the bottom, of which somebody holds the mutex: who
-// asks root, or walks it, holds the mutexes of root and middle and stands still.
+// asks root holds the mutexes of root and middle and stands still.
 struct Chain {
 	Fd leaf = event_fd(1);
 	Instance bottom, middle, root;
@@ -303,14 +303,14 @@ TEST_CASE_METHOD(Tidy, "ledger 17: an instance closes while the close of what it
 	}
 }
 
-TEST_CASE_METHOD(Tidy, "ledger 18: a file that is closed while a check has come to it lives until it is done",
+TEST_CASE_METHOD(Tidy, "ledger 18: a file that is closed while an ADD asks the instance above it lives until it has answered",
 		 "[ledger][18]")
 {
 	Chain chain;
 	Instance above;
 	StuckHarvest stuck(chain.bottom);
 	Blocked adder([&] { return link(above, chain.root); });
-	adder.asleep(); // the check is in middle, at bottom
+	adder.asleep(); // in root's ->poll, and so in middle's
 	{
 		Blocked closer([&] {
 			chain.middle.close();
