@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "ledger.hpp"
 
+#include <cerrno>
+
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +51,25 @@ Hog::~Hog()
 	stop_ = true;
 	thread_.join();
 	sched_setaffinity(0, sizeof before_, &before_);
+}
+
+std::optional<Pair> make_vsock()
+{
+	Fd listener(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (listener < 0 && errno == EAFNOSUPPORT)
+		return std::nullopt;
+	sockaddr_vm address{};
+	socklen_t length = sizeof address;
+	address.svm_family = AF_VSOCK;
+	address.svm_cid = VMADDR_CID_LOCAL;
+	address.svm_port = VMADDR_PORT_ANY;
+	must_libc(bind(listener, reinterpret_cast<sockaddr *>(&address), length), "bind");
+	must_libc(listen(listener, 1), "listen");
+	must_libc(getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length), "getsockname");
+	Fd sender(must_libc(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+	must_libc(connect(sender, reinterpret_cast<sockaddr *>(&address), length), "connect");
+	Fd receiver(must_libc(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept"));
+	return Pair{ std::move(sender), std::move(receiver) };
 }
 
 pid_t start_doubtful_child(const std::function<int()> &body)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ private:
 	std::atomic<bool> stop_{ false }, running_{ false };
 	std::thread thread_;
 };
+
+// A connected AF_VSOCK pair, if the kernel has that. Its ->poll stands still while the
+// buffer of a send is paged in.
+std::optional<Pair> make_vsock();
 
 // A child that may hang in the kernel for good. It says nothing, so that nobody waits
 // for the end of its output.

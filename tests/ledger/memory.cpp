@@ -3,6 +3,7 @@
 // say; here the moments are arranged at which it matters.
 #include <cerrno>
 #include <csignal>
+#include <optional>
 
 #include <fcntl.h>
 #include <sys/signalfd.h>
@@ -171,6 +172,31 @@ TEST_CASE_METHOD(Tidy, "ledger 12: a file added to an instance that becomes watc
 	adder.join();
 	CHECK(both == 0);
 	CHECK(neither == 0);
+}
+
+TEST_CASE_METHOD(Tidy, "ledger 12: a file whose ADD stands still is checked by who watches the instance meanwhile",
+		 "[ledger][12]")
+{
+	constexpr int limit = 100; // instances reached through two others
+	std::optional<Pair> vsock = make_vsock();
+	if (skip_unless(vsock.has_value(), "the kernel has no vsock"))
+		return;
+	allow_descriptors(limit + 200);
+	Instance top, middle;
+	std::vector<Instance> tops(limit + 1);
+	for (auto &one : tops)
+		REQUIRE(link(one, top) == 0);
+	std::optional<Blocked> sending, adder, linker;
+	MissingPage page; // whose end, if the case fails, ends those
+	sending.emplace([&] { return int(send(vsock->a, page.at(), 1, 0)); });
+	REQUIRE(page.touched_within(patience_ms));
+	adder.emplace([&] { return middle.add(vsock->a, EPOLLIN); });
+	adder->asleep(); // in the ->poll: nobody watches middle, so this ADD was not checked
+	linker.emplace([&] { return link(top, middle); });
+	linker->asleep();
+	page.fill();
+	CHECK(sending->result() == 1);
+	CHECK((adder->result() != 0 || linker->result() != 0)); // or there are 101 ways up
 }
 
 TEST_CASE_METHOD(Case, "ledger 13: a wait queue that dies before its file takes every watch off itself",

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include <fcntl.h>
-#include <linux/vm_sockets.h>
 #include <pty.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
@@ -418,21 +417,10 @@ TEST_CASE_METHOD(Tidy, "ledger 23: a harvest that is killed as it waits for anot
 TEST_CASE_METHOD(Case, "ledger 23: a vsock whose sender is in a page fault keeps no other file open",
 		 "[ledger][23]")
 {
-	Fd listener(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
-	if (skip_unless(listener >= 0 || errno != EAFNOSUPPORT, "the kernel has no vsock"))
+	std::optional<Pair> vsock = make_vsock();
+	if (skip_unless(vsock.has_value(), "the kernel has no vsock"))
 		return;
-	sockaddr_vm address{};
-	socklen_t length = sizeof address;
-	address.svm_family = AF_VSOCK;
-	address.svm_cid = VMADDR_CID_LOCAL;
-	address.svm_port = VMADDR_PORT_ANY;
-	must_libc(bind(listener, reinterpret_cast<sockaddr *>(&address), length), "bind");
-	must_libc(listen(listener, 1), "listen");
-	must_libc(getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length), "getsockname");
-	Fd sender(must_libc(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-	must_libc(connect(sender, reinterpret_cast<sockaddr *>(&address), length), "connect");
-	Fd receiver(must_libc(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept"));
-
+	Fd &sender = vsock->a;
 	constexpr int bytes = 100;
 	Pair closing = make_pair(SOCK_STREAM);
 	REQUIRE(ep.add(sender, EPOLLOUT, 1) == 0);
