@@ -143,11 +143,11 @@ fuzz: setup
 	@$(if $(filter $(KERNEL),$(DEBUG_KERNELS)),scripts/debug-kernel $(KERNEL))
 	@scripts/step build/log/build.log 'building' \
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) tests-build
-	@tests/fuzz/run --kernel $(KERNEL) --seconds $(TIME) $(SEED:%=--seed=%)
+	@tests/suites/fuzz/run --kernel $(KERNEL) --seconds $(TIME) $(SEED:%=--seed=%)
 
 # Both kernels, unless KERNEL is given.
 bench: built
-	@tests/bench/run $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
+	@tests/suites/bench/run $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
 
 bench-native: tests-build
 	@echo 'Nanoseconds on this machine, under its load of now: they hold for it alone.'
@@ -158,14 +158,14 @@ bench-native: tests-build
 	@LD_PRELOAD=$(BUILD)/userspace/libmyepoll-preload.so MYEPOLL_STRICT=1 perf bench epoll wait
 
 soak: built
-	@tests/soak/run --minutes $(MINUTES) --kernel $(KERNEL)
+	@tests/suites/soak/run --minutes $(MINUTES) --kernel $(KERNEL)
 
 mistakes: debug-built built
-	@rc=0; tests/ledger/plant || rc=1; tests/fuzz/plant || rc=1; exit $$rc
+	@rc=0; tests/suites/ledger/plant || rc=1; tests/suites/fuzz/plant || rc=1; exit $$rc
 
 coverage: DEBUG := kasan
 coverage: debug-built
-	@tests/coverage/run
+	@tests/tools/coverage/run
 
 # The status of the shell, its last command's, is no error; 125 is the VM's own.
 vm: setup

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+# The libraries' own tests; read by tests/Makefile.
+#
+#   libraries		with the shared libraries; echo-server has the static ones
+#   libraries-asan	libraries and tests under ASan and UBSan
+#   preload-program	what the preload library is tried on (by both)
+#   libmyepoll-preload-ubsan.so	with traps for undefined behaviour (for libraries)
+
+PROGRAMS += libraries libraries-asan preload-program
+
+W_BUILD	:= $(TOP)/build/userspace
+W_LIBS	:= $(W_BUILD)/libmyepoll++.so $(W_BUILD)/libmyepoll.so
+W_FLAGS	:= -I$(TOP) -I$(TOP)/userspace/include
+W_SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# The check of vptrs needs free descriptors, which one test has none of.
+W_SAN	+= -fno-sanitize=vptr
+W_TESTS	:= $(patsubst $(SUITES)%.cpp,%,$(filter-out %/program.cpp,$(wildcard $(SUITES)libraries/*.cpp)))
+W_ASAN	:= $(OBJ)/libraries-asan
+
+W_UBSAN	:= libmyepoll-preload-ubsan.so
+W_MAP	:= $(TOP)/userspace/preload/libmyepoll-preload.map
+
+libraries libraries-asan: %: $(OUT)/% $(OUT)/preload-program
+preload-program: $(OUT)/preload-program
+.PHONY: libraries libraries-asan preload-program w-userspace
+
+# What the libraries consist of is known to their own Makefile.
+w-userspace:
+	$(MAKE) -C $(TOP)/userspace WERROR=-Werror
+$(W_LIBS): w-userspace ;
+
+$(OBJ)/libraries/%.o: TEST_CXXFLAGS += $(W_FLAGS)
+
+$(OUT)/libraries: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS) | $(OUT)/$(W_UBSAN)
+	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../userspace' -o $@ $^
+
+# An unmodified program has no runtime for a diagnosis, so a trap it is.
+$(OUT)/$(W_UBSAN): $(TOP)/userspace/preload/preload.c $(W_MAP)
+	@mkdir -p $(W_ASAN)
+	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fexceptions -fPIC -shared -fvisibility=hidden \
+		-fsanitize=undefined -fsanitize-undefined-trap-on-error -MMD -MP -MF $(W_ASAN)/preload.d \
+		-Wl,-z,defs -Wl,-soname,$(W_UBSAN) -Wl,--version-script=$(W_MAP) $(CFLAGS) -o $@ $<
+
+$(OUT)/preload-program: $(OBJ)/libraries/program.o $(OBJ)/libraries/util.o $(OUT)/libpreload-early.so
+	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -o $@ $^
+
+$(OUT)/libpreload-early.so: $(SUITES)libraries/early.c
+	@mkdir -p $(@D)
+	$(CC) -Wall -Wextra -Werror -O1 -g -fPIC -shared -Wl,-soname,$(@F) -o $@ $<
+
+$(addprefix $(W_ASAN)/,$(filter libraries/%,$(catch_users))): private TEST_CXXFLAGS += -include $(CATCH)
+$(addprefix $(W_ASAN)/,$(filter libraries/%,$(catch_users))): $(CATCH).gch/asan
+$(CATCH).gch/asan: $(CATCH)
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -x c++-header -o $@ $<
+
+$(W_ASAN)/%.o: $(SUITES)%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
+$(W_ASAN)/poller.o: $(TOP)/userspace/src/poller.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
+$(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fexceptions -MMD -MP $(W_SAN) $(CFLAGS) -c -o $@ $<
+
+# Catch2's part is not what is to be checked, and with checks takes a minute to compile.
+$(OUT)/libraries-asan: $(OBJ)/catch_main.o $(addprefix $(W_ASAN)/,$(addsuffix .o,$(W_TESTS) poller myepoll))
+	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
+
+-include $(wildcard $(W_ASAN)/*.d $(W_ASAN)/*/*.d)
