@@ -22,6 +22,7 @@
 #include "compare.hpp"
 #include "generate.hpp"
 #include "shrink.hpp"
+#include "tally.hpp"
 #include "twins.hpp"
 
 namespace {
@@ -88,6 +89,7 @@ public:
 					   : "the same";
 		std::printf("%s: %zu operations, %s\n", path.c_str(), sequence.size(), said);
 		if (verdict == Verdict::differs) {
+			say_not_ok(path, "differs");
 			print_case(sequence, difference);
 			failed_++;
 		} else {
@@ -137,7 +139,7 @@ public:
 				    static_cast<unsigned long long>(options_.seed),
 				    static_cast<unsigned long long>(tally_.sum() + failures_),
 				    static_cast<unsigned long long>(tally_.sum()));
-		std::printf("%u passed, %u failed, 0 skipped\n", passed_, failed_);
+		say_tally(passed_, failed_, 0);
 		return failed_ ? 1 : 0;
 	}
 
@@ -232,9 +234,14 @@ private:
 								     "the end");
 		}
 		if (twice.mine.end && !twice.native.end) {
-			std::printf("FAILED: myepoll's twin alone did not finish\n");
+			say_not_ok(name(n), "myepoll's twin alone did not finish");
 			failures_++;
 		}
+	}
+
+	std::string name(std::uint64_t n) const
+	{
+		return "--seed=" + std::to_string(options_.seed) + " --sequence=" + std::to_string(n);
 	}
 
 	void suspect(const Sequence &sequence, std::uint64_t n, std::uint64_t after, const Difference &seen)
@@ -260,7 +267,7 @@ private:
 			return;
 		}
 
-		std::printf("\nFAILED after %llu operations\n", static_cast<unsigned long long>(after));
+		say_not_ok(name(n), "differs, after " + std::to_string(after) + " operations");
 		std::fflush(stdout);
 		Sequence least = shrink(twins_, sequence);
 		std::optional<Difference> difference;

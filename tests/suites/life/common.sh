@@ -9,13 +9,15 @@
 
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck disable=SC2034 # used by those that source this
 top=$(cd "$here/../../.." && pwd)
+# shellcheck source=tests/fixtures/tally.sh
+. "$top/tests/fixtures/tally.sh"
 hold=(python3 -I -S "$here/hold.py")
 
 say() { printf '    %s\n' "$*"; }
-fail() { say "$*"; return 1; }
-skip() { say "skipped: $*"; return 77; }
+why= # a case fails, or is skipped
+fail() { why+=${why:+; }$*; return 1; }
+skip() { why=$*; return 77; }
 loaded() { grep -q '^myepoll ' /proc/modules; }
 # shellcheck disable=SC2154 # the one who sources this has $ko
 load() { insmod "$ko" "$@" || fail "insmod $* failed"; }
@@ -71,28 +73,19 @@ quiet_since() {
 }
 
 run_cases() { # [CASE...]
-	local name start status passed=0 failed=0 skipped=0 cases=("$@")
+	local name start status cases=("$@")
 
 	((${#cases[@]})) || mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
 
 	loaded && { echo "the module is loaded already"; exit 1; }
 	for name in "${cases[@]}"; do
 		start=$SECONDS
-		status=0
+		status=0 why=
 		"case_$name" || status=$?
 		case $status in
-		0)
-			echo "ok      $name ($((SECONDS - start)) s)"
-			((passed++))
-			;;
-		77)
-			echo "skipped $name"
-			((skipped++))
-			;;
-		*)
-			echo "FAILED  $name"
-			((failed++))
-			;;
+		0) ok "$name" "$((SECONDS - start)) s" ;;
+		77) skipped "$name" "$why" ;;
+		*) not_ok "$name" "$why" ;;
 		esac
 		end_jobs || true
 		! declare -F clean_up >/dev/null || clean_up
@@ -102,6 +95,5 @@ run_cases() { # [CASE...]
 			rmmod myepoll
 		fi
 	done
-	echo "$passed passed, $failed failed, $skipped skipped"
-	((failed == 0))
+	tally
 }

@@ -10,7 +10,8 @@ top=$(cd "$(dirname "$0")/../../.." && pwd)
 built=$top/build/tests/peers
 preload=$top/build/userspace/libmyepoll-preload.so
 
-passed=0 failed=0 skipped=0
+# shellcheck source=tests/fixtures/tally.sh
+. "$top/tests/fixtures/tally.sh"
 
 die() {
 	printf '%s: %s\n' "$(basename "$0")" "$*" >&2
@@ -33,16 +34,6 @@ cleanup() {
 }
 trap cleanup EXIT
 
-ok() { # NAME [REMARK]
-	passed=$((passed + 1))
-	echo "ok $1${2:+ ($2)}"
-}
-
-not_ok() { # NAME WHY
-	failed=$((failed + 1))
-	echo "not ok $1 ($2)"
-}
-
 # An output that explains a failure, marked so that it is no verdict.
 explain() { # FILE
 	tail -n 20 "$1" | sed 's/^/# /'
@@ -50,8 +41,7 @@ explain() { # FILE
 
 # The end of a test: the tally, and as exit status whether all is well.
 finish() {
-	echo "$passed passed, $failed failed, $skipped skipped"
-	((failed == 0 && passed > 0))
+	tally
 	exit
 }
 
