@@ -37,7 +37,8 @@
  *     at a store that comes last in myep_wake().
  *   - A grace period waits for sections with preemption off, here those of the bucket.
  *
- * Two files cost so many states that the walk is left out there, and DEL is of one item.
+ * Two files cost so many states that there is no walk then, and the queue of one of them
+ * is not woken, and the DEL is of its item.
  *
  * Run: -DFILES=1
  * Run: -DFILES=2
@@ -253,6 +254,8 @@ proctype Del()
 	:: x = 0
 	:: x = 1
 	fi;
+#else
+	x = 1;
 #endif
 	atomic {
 		if
@@ -555,17 +558,17 @@ init
 		do
 		:: i < FILES ->
 			count[i] = 1;
-			if
-			:: dies_early[i] = true
-			:: skip
-			fi;
 			run Owner(i);
 			run Fput(i);
-			run Source(i);
 			i++
 		:: else -> i = 0; break
 		od;
 		users = (FILES == 1 -> 3 : 2);
+		if
+		:: dies_early[0] = true
+		:: true
+		fi;
+		run Source(0);
 		refs = 1 + ITEMS;
 #ifdef MISTAKE_item_holds_no_instance
 		refs = 1;
