@@ -34,15 +34,15 @@
  *     wakeups on their way, and then nobody wakes or polls it any more.
  *   - A grace period waits for interrupts to have been on, on both CPUs.
  *
- * Run: -DCIRCLE=1
- * Run: -DCIRCLE=2
+ * Run: -DCIRCLE=1 -DEVENTS=2
+ * Run: -DCIRCLE=2 -DEVENTS=1
  */
 #ifndef CIRCLE
 #define CIRCLE	2
 #endif
 
 #ifndef EVENTS
-#define EVENTS	2	/* for each CPU */
+#define EVENTS	1	/* for each CPU */
 #endif
 
 #define CPUS	2
