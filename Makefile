@@ -46,6 +46,7 @@ help:
 	@echo 'make bench-native  the same in wall time, here, where the module is loaded'
 	@echo 'make soak          everything together for MINUTES=$(MINUTES)'
 	@echo 'make mistakes      plant mistakes in the module: the tests must notice each'
+	@echo 'make model         search models of the races for a broken promise'
 	@echo 'make coverage      which lines of the module the tests reach'
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
 	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck, clang-tidy'
@@ -176,9 +177,13 @@ vm: setup
 check: setup
 	@scripts/check
 
+# The models are in Promela, for spin.
+model: setup
+	@tests/model/run
+
 clean:
-	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz ledger log module tests userspace vm)
+	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz ledger log model module tests userspace vm)
 
 .PHONY: all bench bench-native built check clean coverage debug-built demo fuzz help install mistakes
-.PHONY: module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
+.PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:

@@ -246,7 +246,7 @@ inline close_dropped()
 /* A: DEL of an item, by a thread that has found its file in the table. */
 proctype Del()
 {
-	bool had_head, was_busy, found;
+	bool had_head, was_busy;
 	byte x;
 
 #if FILES == 1
@@ -265,15 +265,8 @@ proctype Del()
 	}
 	lock(mtx);
 	lock(bucket_lock);
-#ifdef MISTAKE_found_without_the_lock
-	found = indexed[x];
-	bucket_lock = false;
-	lock(bucket_lock);
-#else
-	found = indexed[x];
-#endif
 	if
-	:: found ->
+	:: indexed[x] ->
 		take_and_unlock(x);
 		discard(x)
 	:: else ->
@@ -314,9 +307,15 @@ proctype Release()
 	   :: else
 	   fi;
 #endif
+#ifdef MISTAKE_found_without_the_lock
+	   found = indexed[x];
 	   lock(bucket_lock);
+#else
+	   lock(bucket_lock);
+	   found = indexed[x];
+#endif
 	   if
-	   :: indexed[x] ->
+	   :: found ->
 		take_and_unlock(x);
 		discard(x)
 	   :: else ->
@@ -325,6 +324,7 @@ proctype Release()
 		; discard(x)
 #endif
 	   fi;
+	   found = false;
 #ifdef MISTAKE_b_leaves_it_to_c
 next:	   skip
 #endif
