@@ -29,11 +29,12 @@ std::error_code code(int result) noexcept
 	return result < 0 ? std::error_code(errno, std::system_category()) : std::error_code();
 }
 
-int ctl(int epfd, int op, int fd, const event &e) noexcept
+int ctl(int epfd, int op, int fd, interest what, token t) noexcept
 {
-	epoll_event raw = e.raw();
+	epoll_event event{static_cast<std::uint32_t>(what), {}};
 
-	return myepoll_ctl(epfd, op, fd, &raw);
+	event.data.u64 = t.value();
+	return myepoll_ctl(epfd, op, fd, &event);
 }
 
 void check(const std::error_code &ec, const char *what)
@@ -72,12 +73,12 @@ void poller::close() noexcept
 
 void poller::add(int fd, interest what, token t, std::error_code &ec) noexcept
 {
-	ec = code(ctl(fd_, EPOLL_CTL_ADD, fd, event(what, t)));
+	ec = code(ctl(fd_, EPOLL_CTL_ADD, fd, what, t));
 }
 
 void poller::modify(int fd, interest what, token t, std::error_code &ec) noexcept
 {
-	ec = code(ctl(fd_, EPOLL_CTL_MOD, fd, event(what, t)));
+	ec = code(ctl(fd_, EPOLL_CTL_MOD, fd, what, t));
 }
 
 void poller::remove(int fd, std::error_code &ec) noexcept

@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 using myepoll::event;
 using myepoll::interest;
 using myepoll::poller;
+using myepoll::readiness;
 using myepoll::token;
 
 static std::atomic<unsigned long> allocations;
@@ -91,14 +92,24 @@ static_assert(waits<const sigset_t *> && waits<sigset_t *> && waits<std::error_c
 static_assert(waits<std::chrono::seconds, std::error_code &, sigset_t *>);
 
 // The bits are the system's.
-static_assert(static_cast<std::uint32_t>(interest::in | interest::pri | interest::out | interest::err |
-					 interest::hup | interest::rdnorm | interest::rdband |
-					 interest::wrnorm | interest::wrband | interest::msg |
-					 interest::rdhup | interest::exclusive | interest::wakeup |
-					 interest::oneshot | interest::edge) ==
+static_assert(static_cast<std::uint32_t>(interest::in | interest::pri | interest::out | interest::rdnorm |
+					 interest::rdband | interest::wrnorm | interest::wrband |
+					 interest::msg | interest::rdhup | interest::exclusive |
+					 interest::wakeup | interest::oneshot | interest::edge) ==
+	      (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND | EPOLLWRNORM | EPOLLWRBAND |
+	       EPOLLMSG | EPOLLRDHUP | EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET));
+static_assert(static_cast<std::uint32_t>(readiness::in | readiness::pri | readiness::out | readiness::err |
+					 readiness::hup | readiness::rdnorm | readiness::rdband |
+					 readiness::wrnorm | readiness::wrband | readiness::msg |
+					 readiness::rdhup) ==
 	      (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDNORM | EPOLLRDBAND |
-	       EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLRDHUP | EPOLLEXCLUSIVE | EPOLLWAKEUP |
-	       EPOLLONESHOT | EPOLLET));
+	       EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLRDHUP));
+// What to watch for is not what was reported.
+static_assert(!std::is_same_v<decltype(event().bits()), interest>);
+template <typename A, typename B>
+concept joins = requires(A a, B b) { a | b; };
+static_assert(joins<interest, interest> && joins<readiness, readiness>);
+static_assert(!joins<interest, readiness> && !joins<interest, unsigned> && !joins<std::byte, interest>);
 static_assert((~interest::none & interest::in) == interest::in);
 static_assert(any(interest::in | interest::out, interest::out) && !any(interest::in, interest::out));
 static_assert(!any(interest::none) && any(interest::pri));
@@ -132,28 +143,28 @@ TEST_CASE("token: a number or a pointer", "[cxx]")
 
 TEST_CASE("event: what its bits mean", "[cxx]")
 {
-	const auto with = [](interest bits) { return event(bits, token(9)); };
+	const auto with = [](readiness bits) { return event(bits, token(9)); };
 
-	CHECK(with(interest::in).readable());
-	CHECK_FALSE(with(interest::in).writable());
-	CHECK(with(interest::out).writable());
-	CHECK_FALSE(with(interest::out).readable());
-	CHECK_FALSE(with(interest::pri).readable());
-	CHECK(with(interest::hup).hangup());
-	CHECK(with(interest::hup).readable());
-	CHECK(with(interest::hup).peer_closed());
-	CHECK_FALSE(with(interest::hup).writable());
-	CHECK(with(interest::rdhup).peer_closed());
-	CHECK(with(interest::rdhup).readable());
-	CHECK_FALSE(with(interest::rdhup).hangup());
-	CHECK(with(interest::err).error());
-	CHECK(with(interest::err).readable());
-	CHECK(with(interest::err).writable());
-	CHECK_FALSE(with(interest::in).error());
-	CHECK(with(interest::in).token() == token(9));
-	CHECK(with(interest::in).raw().data.u64 == 9);
-	CHECK(event(ev(EPOLLOUT, 5)).bits() == interest::out);
-	CHECK(event{}.bits() == interest::none);
+	CHECK(with(readiness::in).readable());
+	CHECK_FALSE(with(readiness::in).writable());
+	CHECK(with(readiness::out).writable());
+	CHECK_FALSE(with(readiness::out).readable());
+	CHECK_FALSE(with(readiness::pri).readable());
+	CHECK(with(readiness::hup).hangup());
+	CHECK(with(readiness::hup).readable());
+	CHECK(with(readiness::hup).peer_closed());
+	CHECK_FALSE(with(readiness::hup).writable());
+	CHECK(with(readiness::rdhup).peer_closed());
+	CHECK(with(readiness::rdhup).readable());
+	CHECK_FALSE(with(readiness::rdhup).hangup());
+	CHECK(with(readiness::err).error());
+	CHECK(with(readiness::err).readable());
+	CHECK(with(readiness::err).writable());
+	CHECK_FALSE(with(readiness::in).error());
+	CHECK(with(readiness::in).token() == token(9));
+	CHECK(with(readiness::in).raw().data.u64 == 9);
+	CHECK(event(ev(EPOLLOUT, 5)).bits() == readiness::out);
+	CHECK(event{}.bits() == readiness::none);
 }
 
 TEST_CASE("poller: construction", "[cxx]")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
  * @file event.hpp
- * What goes into an instance and comes out of it: interest, token, event.
+ * What goes into an instance and comes out of it: interest, token, event, readiness.
  */
 #ifndef MYEPOLL_EVENT_HPP
 #define MYEPOLL_EVENT_HPP
@@ -10,6 +10,7 @@
 
 #include <bit>
 #include <compare>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -17,18 +18,12 @@
 
 namespace myepoll {
 
-/**
- * A set of EPOLL* bits: what to watch for and how, and what an event says.
- *
- * err and hup are reported whether asked for or not.
- */
+/** What to watch for and how: a set of EPOLL* bits. */
 enum class interest : std::uint32_t {
-	none = 0,
+	none = 0, /**< readiness::err and readiness::hup are reported all the same */
 	in = EPOLLIN,
 	pri = EPOLLPRI,
 	out = EPOLLOUT,
-	err = EPOLLERR,
-	hup = EPOLLHUP,
 	rdnorm = EPOLLRDNORM,
 	rdband = EPOLLRDBAND,
 	wrnorm = EPOLLWRNORM,
@@ -41,43 +36,68 @@ enum class interest : std::uint32_t {
 	edge = EPOLLET,		    /**< edge-triggered: report news, not state */
 };
 
-constexpr interest operator|(interest a, interest b) noexcept
+/** What an event reports: a set of EPOLL* bits. */
+enum class readiness : std::uint32_t {
+	none = 0,
+	in = EPOLLIN,
+	pri = EPOLLPRI,
+	out = EPOLLOUT,
+	err = EPOLLERR,
+	hup = EPOLLHUP,
+	rdnorm = EPOLLRDNORM,
+	rdband = EPOLLRDBAND,
+	wrnorm = EPOLLWRNORM,
+	wrband = EPOLLWRBAND,
+	msg = EPOLLMSG,
+	rdhup = EPOLLRDHUP,
+};
+
+template <typename T>
+concept bit_set = std::same_as<T, interest> || std::same_as<T, readiness>;
+
+template <bit_set Set>
+constexpr Set operator|(Set a, Set b) noexcept
 {
-	return static_cast<interest>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+	return static_cast<Set>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
 
-constexpr interest operator&(interest a, interest b) noexcept
+template <bit_set Set>
+constexpr Set operator&(Set a, Set b) noexcept
 {
-	return static_cast<interest>(static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b));
+	return static_cast<Set>(static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b));
 }
 
-constexpr interest operator~(interest a) noexcept
+template <bit_set Set>
+constexpr Set operator~(Set a) noexcept
 {
-	return static_cast<interest>(~static_cast<std::uint32_t>(a));
+	return static_cast<Set>(~static_cast<std::uint32_t>(a));
 }
 
-constexpr interest &operator|=(interest &a, interest b) noexcept
+template <bit_set Set>
+constexpr Set &operator|=(Set &a, Set b) noexcept
 {
 	return a = a | b;
 }
 
-constexpr interest &operator&=(interest &a, interest b) noexcept
+template <bit_set Set>
+constexpr Set &operator&=(Set &a, Set b) noexcept
 {
 	return a = a & b;
 }
 
 /** Is any bit of @p set one of @p bits? */
-constexpr bool any(interest set, interest bits = ~interest::none) noexcept
+template <bit_set Set>
+constexpr bool any(Set set, Set bits = ~Set::none) noexcept
 {
-	return (set & bits) != interest::none;
+	return (set & bits) != Set::none;
 }
 
 /**
  * The 64 bits that come back with each event, given by add() and modify().
  *
- * A token that is a pointer must outlive every event that names it: those that
- * a wait has already returned and, where several threads wait, those that
- * another wait is returning while remove() or close(2) runs.
+ * If a token is a pointer, what it points to must outlive every event with that
+ * token. Such events are those that a wait has already returned and, if several
+ * threads wait, those that another wait is returning while remove() or close(2) runs.
  */
 class token {
 public:
@@ -100,7 +120,8 @@ public:
 		return std::bit_cast<T *>(static_cast<std::uintptr_t>(value_));
 	}
 
-	/** By value(): a total order, also of pointers. */
+	friend constexpr bool operator==(token, token) noexcept = default;
+	/** By value(). */
 	friend constexpr auto operator<=>(token, token) noexcept = default;
 
 private:
@@ -109,14 +130,14 @@ private:
 
 /**
  * One event, in memory a struct epoll_event: poller::wait() lets the kernel
- * write an array of these. One that no wait has filled has no defined value
+ * write an array of these. One that no wait has filled has no defined value,
  * unless it was value-initialized.
  */
 class event {
 public:
 	event() noexcept = default;
 	explicit event(epoll_event raw) noexcept : raw_(raw) {}
-	event(interest bits, myepoll::token t) noexcept
+	event(readiness bits, myepoll::token t) noexcept
 		: raw_{static_cast<std::uint32_t>(bits), {}}
 	{
 		raw_.data.u64 = t.value();
@@ -128,30 +149,30 @@ public:
 		return myepoll::token(raw_.data.u64);
 	}
 	/** All bits that were reported. */
-	[[nodiscard]] interest bits() const noexcept { return static_cast<interest>(raw_.events); }
+	[[nodiscard]] readiness bits() const noexcept { return static_cast<readiness>(raw_.events); }
 
 	/** read(2) will not block: data, a peer that is gone, or an error to collect. */
 	[[nodiscard]] bool readable() const noexcept
 	{
-		return any(bits(), interest::in | interest::rdnorm | interest::rdhup | interest::hup |
-					   interest::err);
+		return any(bits(), readiness::in | readiness::rdnorm | readiness::rdhup |
+					   readiness::hup | readiness::err);
 	}
 	/** write(2) will not block: room, or an error to collect. */
 	[[nodiscard]] bool writable() const noexcept
 	{
-		return any(bits(), interest::out | interest::wrnorm | interest::err);
+		return any(bits(), readiness::out | readiness::wrnorm | readiness::err);
 	}
 	/** Both directions are closed (EPOLLHUP). */
-	[[nodiscard]] bool hangup() const noexcept { return any(bits(), interest::hup); }
+	[[nodiscard]] bool hangup() const noexcept { return any(bits(), readiness::hup); }
 	/** An error is pending; on a pipe's write end, the reader is gone (EPOLLERR). */
-	[[nodiscard]] bool error() const noexcept { return any(bits(), interest::err); }
+	[[nodiscard]] bool error() const noexcept { return any(bits(), readiness::err); }
 	/**
 	 * The peer will send no more: EPOLLRDHUP, if it was asked for, or EPOLLHUP.
 	 * What it sent before may still be there to read.
 	 */
 	[[nodiscard]] bool peer_closed() const noexcept
 	{
-		return any(bits(), interest::rdhup | interest::hup);
+		return any(bits(), readiness::rdhup | readiness::hup);
 	}
 
 	[[nodiscard]] const epoll_event &raw() const noexcept { return raw_; }
@@ -167,7 +188,7 @@ static_assert(sizeof(event) == sizeof(epoll_event) && alignof(event) == alignof(
 
 template <>
 struct std::hash<myepoll::token> {
-	[[nodiscard]] std::size_t operator()(myepoll::token t) const noexcept
+	std::size_t operator()(myepoll::token t) const noexcept
 	{
 		return std::hash<std::uint64_t>()(t.value());
 	}
