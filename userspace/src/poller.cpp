@@ -16,6 +16,7 @@ namespace myepoll {
 namespace {
 
 constexpr std::int64_t ns_per_s = 1'000'000'000;
+constexpr std::int64_t ns_per_ms = 1'000'000;
 /* epoll's limit; a span is rarely that long, but its size need not fit an int */
 constexpr std::size_t max_events = std::numeric_limits<int>::max() / sizeof(event);
 
@@ -62,11 +63,9 @@ void poller::close() noexcept
 {
 	if (fd_ == closed)
 		return;
-	/*
-	 * A destructor must not change errno under the code that it follows. Nor may it
-	 * act on a pending cancellation, as close(2) does: unwinding ends at noexcept.
-	 */
+	/* Code that a destructor follows may still want its errno. */
 	const int saved = errno;
+	/* close(3) is a cancellation point: to unwind from here would end the program. */
 	::syscall(SYS_close, release());
 	errno = saved;
 }
@@ -120,6 +119,9 @@ std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const s
 	if (!mask && ns <= 0) {
 		/* The commonest: for ever, and not at all */
 		n = myepoll_wait(fd_, events, max, static_cast<int>(ns));
+	} else if (!mask && ns % ns_per_ms == 0 &&
+		   ns / ns_per_ms <= std::numeric_limits<int>::max()) {
+		n = myepoll_wait(fd_, events, max, static_cast<int>(ns / ns_per_ms));
 	} else {
 		const timespec timeout{static_cast<std::time_t>(ns / ns_per_s),
 				       static_cast<long>(ns % ns_per_s)};
