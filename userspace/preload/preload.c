@@ -3,35 +3,35 @@
  * libmyepoll-preload.so - unmodified programs on myepoll
  *
  * Takes the place of epoll's six functions and of their forms through
- * syscall(). New instances are the module's; every other call asks the module
- * first and, where the module does not know the descriptor, the kernel. There is
- * no table to be wrong about: a descriptor that came by dup, fork, exec or a
- * socket, or was made by native code, is what the kernel says it is.
+ * syscall(). New instances are the module's. Every other call asks the module
+ * and, if the module does not know the descriptor, the kernel: by the next library's
+ * function of the same name, which is libc's unless another library is preloaded.
+ * There is no table of descriptors that could be wrong: one that came by dup, fork,
+ * exec or a socket, or was made by native code, is what the kernel says it is.
  *
- * Exactness: where the module answers EINVAL, EBADF or EPERM, that may be about
- * a descriptor of its own or not, and one more question tells. A ctl does not ask
- * the kernel at once because of a race: a target that was closed when the module
- * answered may be open when the kernel looks. A wait has no target and does.
+ * The kernel is asked first, and then the module, in two cases:
+ *   - No instance of the module's has been seen yet. So a program without the device
+ *     pays nothing.
+ *   - The call has arguments that would be read here and not in the kernel: an event
+ *     for the ioctl door, a signal mask, a timespec. The kernel reads them before it
+ *     looks at the descriptor, so it finds a bad address, which is EFAULT.
  *
- * Before the first instance is made the order is the reverse, the kernel and
- * then, at EINVAL, the module: a program without the device pays nothing.
- *
- * Environment, read at start or, by a constructor that runs before ours, at
- * the first epoll_create; 1 may be anything but 0, no, off and false:
+ * Environment, read at start or, if the constructor of another library is earlier,
+ * at the first call that needs it. "0", "no", "off" and "false" mean no.
  *
  *   MYEPOLL_STRICT=1	without the device creating fails, with open(2)'s errno;
  *			otherwise it says so once on stderr and uses epoll
  *   MYEPOLL_STATS=1	at exit(3), say on stderr what was served by whom. Not at
  *			_exit(2) or a deadly signal, nor where there was nothing.
  *			A forked child counts anew
- *   MYEPOLL_IO_URING=1	let syscall(io_uring_setup) through. Otherwise, where there
- *			is the device, ENOSYS: epoll changes that a program sends
- *			through a ring do not come past here. (liburing does not use syscall(); tell a
- *			program that uses it by its own means)
+ *   MYEPOLL_IO_URING=1	let syscall(io_uring_setup) through. Otherwise it is ENOSYS
+ *			where the device is there: epoll changes that a program
+ *			sends through a ring do not come past here. (liburing does
+ *			not use syscall(); tell a program that uses it by its own
+ *			means)
  *   MYEPOLL_DOOR=ioctl	see myepoll.h
  */
 #define _GNU_SOURCE
-#define DOOR_EXACT_EFAULT 1
 #include "../src/door.h"
 #include "../src/cancel.h"
 
@@ -40,15 +40,19 @@
 #include <stdio.h>
 #include <strings.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 
 #ifdef SYS_IS_LIBC
 #error "sys.h needs this architecture's system call instruction: syscall() is ours"
 #endif
 
+#ifndef __NR_epoll_wait
+#define __NR_epoll_wait __NR_epoll_pwait
+#define NO_EPOLL_WAIT
+#endif
+
 #define EXPORT __attribute__((visibility("default")))
 
-/* Settings; without SET they have not been read. */
+/* Bits of @settings. Without SET the environment has not been read. */
 enum {
 	SET = 1 << 0,
 	STRICT = 1 << 1,
@@ -58,13 +62,6 @@ enum {
 
 static atomic_int settings;
 static atomic_bool complained;
-
-/* What fd 2 was at the start, before the program put something else there */
-static struct {
-	dev_t dev;
-	ino_t ino;
-	bool known, open;
-} at_start;
 
 static char name[16] = "?";
 
@@ -76,11 +73,11 @@ static struct tally ours, theirs;
 
 static bool on(const char *variable)
 {
-	static const char *const off[] = { "", "0", "false", "no", "off" };
+	static const char *const no[] = { "", "0", "no", "off", "false" };
 	const char *v = secure_getenv(variable);
 
-	for (size_t i = 0; v && i < sizeof(off) / sizeof(*off); i++)
-		if (!strcasecmp(v, off[i]))
+	for (size_t i = 0; v && i < sizeof(no) / sizeof(*no); i++)
+		if (!strcasecmp(v, no[i]))
 			return false;
 	return v;
 }
@@ -106,44 +103,26 @@ static inline int get_settings(void)
 	return likely(s) ? s : read_settings();
 }
 
-/*
- * A line for the user; async-signal-safe. A daemon's fd 2 may have become its
- * database: nothing is written unless it is still the file it was.
- */
-static void say(const char *line, size_t len)
+/* glibc's strerror(3) translates, and may allocate. */
+static const char *describe(int error)
 {
-	int saved = errno;
-	struct stat st;
+#ifdef __GLIBC__
+	const char *text = strerrordesc_np(error);
 
-	if (at_start.known && (!at_start.open || fstat(STDERR_FILENO, &st) ||
-			       st.st_dev != at_start.dev || st.st_ino != at_start.ino))
-		goto out;
-	door_say(line, len);
-out:
-	errno = saved;
-}
-
-/* strerror(3) of a libc without strerrordesc_np() is taken to be musl's: a table, too. */
-#ifndef __GLIBC__
-#define strerrordesc_np strerror
+	return text ? text : "?";
+#else
+	return strerror(error);
 #endif
+}
 
 static void complain(long error)
 {
-	const char *parts[] = { "myepoll: " MYEPOLL_DEVICE ": ", strerrordesc_np((int)-error),
-				"; using the kernel's epoll\n" };
-	char line[160];
-	size_t len = 0;
-
-	if (atomic_exchange(&complained, true))
-		return;
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		for (const char *p = parts[i] ? parts[i] : "?"; *p && len < sizeof(line); p++)
-			line[len++] = *p;
-	say(line, len);
+	if (!atomic_exchange(&complained, true))
+		door_say((const char *[]){ "myepoll: " MYEPOLL_DEVICE ": ", describe((int)-error),
+					   "; using the kernel's epoll", NULL });
 }
 
-/* Counting costs one branch where nobody asked for it. */
+/* Counting costs one branch if nobody asked for it. */
 static inline bool counting(void)
 {
 	return unlikely(atomic_load_explicit(&settings, memory_order_relaxed) & STATS);
@@ -185,16 +164,48 @@ static const char *door_name(void)
 	}
 }
 
+/*
+ * The next definitions of the functions, and so the kernel's epoll. A call from the
+ * constructor of another library, before ours, finds NULL and makes the system call.
+ */
+static struct {
+	int (*create)(int size);
+	int (*create1)(int flags);
+	int (*ctl)(int epfd, int op, int fd, struct epoll_event *event);
+	int (*wait)(int epfd, struct epoll_event *events, int maxevents, int timeout);
+	int (*pwait)(int epfd, struct epoll_event *events, int maxevents, int timeout,
+		     const sigset_t *mask);
+	int (*pwait2)(int epfd, struct epoll_event *events, int maxevents,
+		      const struct timespec *timeout, const sigset_t *mask);
+} next;
+
+/* Of syscall(), and until it is found our own. The stub below jumps here. */
+extern long plain_syscall(long nr, ...) __attribute__((visibility("hidden")));
+long (*next_syscall)(long nr, ...) __attribute__((visibility("hidden"))) = plain_syscall;
+
+static void find_next(void)
+{
+	const struct {
+		const char *name;
+		void *where;
+	} all[] = {
+		{ "epoll_create", &next.create }, { "epoll_create1", &next.create1 },
+		{ "epoll_ctl", &next.ctl },	  { "epoll_wait", &next.wait },
+		{ "epoll_pwait", &next.pwait },	  { "epoll_pwait2", &next.pwait2 },
+		{ "syscall", &next_syscall },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		void *found = dlsym(RTLD_NEXT, all[i].name);
+
+		if (found)
+			memcpy(all[i].where, &found, sizeof(found));
+	}
+}
+
 static __attribute__((constructor)) void start(void)
 {
-	struct stat st;
-
-	at_start.open = !fstat(STDERR_FILENO, &st);
-	if (at_start.open) {
-		at_start.dev = st.st_dev;
-		at_start.ino = st.st_ino;
-	}
-	at_start.known = true;
+	find_next();
 	prctl(PR_GET_NAME, name);
 	if (get_settings() & STATS)
 		pthread_atfork(NULL, NULL, forget);
@@ -205,19 +216,18 @@ static bool idle(const struct tally *t)
 	return !(t->create | t->ctl | t->wait);
 }
 
-/* Of programs that use no epoll, as a script runs many, there is nothing to say. */
+/* Nothing is said of a program that used no epoll: a script runs many. */
 static __attribute__((destructor)) void end(void)
 {
 	char line[320];
-	int len;
 
 	if (!counting() || (idle(&ours) && idle(&theirs)))
 		return;
-	len = snprintf(line, sizeof(line),
-		       "myepoll[%d %s]: create %lu ctl %lu wait %lu events %lu by myepoll (%s); create %lu ctl %lu wait %lu events %lu by epoll\n",
-		       (int)getpid(), name, ours.create, ours.ctl, ours.wait, ours.events,
-		       door_name(), theirs.create, theirs.ctl, theirs.wait, theirs.events);
-	say(line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+	snprintf(line, sizeof(line),
+		 "myepoll[%d %s]: create %lu ctl %lu wait %lu events %lu by myepoll (%s); create %lu ctl %lu wait %lu events %lu by epoll",
+		 (int)getpid(), name, ours.create, ours.ctl, ours.wait, ours.events, door_name(),
+		 theirs.create, theirs.ctl, theirs.wait, theirs.events);
+	door_say((const char *[]){ line, NULL });
 }
 
 /*
@@ -226,7 +236,16 @@ static __attribute__((destructor)) void end(void)
  */
 
 /* @nr and @arg are the system call that the program would have made. */
-static int create(long nr, int arg)
+static long native_create(long nr, int arg, bool by_number)
+{
+	if (!by_number && nr == __NR_epoll_create1 && next.create1)
+		return next.create1(arg);
+	if (!by_number && nr != __NR_epoll_create1 && next.create)
+		return next.create(arg);
+	return next_syscall(nr, arg);
+}
+
+static int create(long nr, int arg, bool by_number)
 {
 	struct tally *by = &ours;
 	bool absent;
@@ -237,80 +256,111 @@ static int create(long nr, int arg)
 	if (r < 0 && absent && !(get_settings() & STRICT)) {
 		complain(r);
 		by = &theirs;
-		r = sys4(nr, arg, 0, 0, 0);
+		r = native_create(nr, arg, by_number);
+		if (r < 0)
+			return -1;
 	}
 	if (counting() && r >= 0)
 		count(&by->create, 1);
 	return sys_return(r);
 }
 
-/* Can no instance be the module's? Answered by making one, since no other way is exact. */
-static bool without_module(void)
+static long native_ctl(const struct door_call *c)
 {
-	bool absent;
-	long fd;
-
-	if (door_which() != MYEPOLL_DOOR_UNKNOWN)
-		return false;
-	fd = door_create(EPOLL_CLOEXEC, &absent);
-	if (fd >= 0)
-		sys4(__NR_close, fd, 0, 0, 0);
-	return absent;
-}
-
-static long native_ctl(int epfd, int op, int fd, struct epoll_event *event)
-{
-	return sys4(__NR_epoll_ctl, epfd, op, fd, (long)event);
-}
-
-static long native_wait(long nr, int epfd, struct epoll_event *events, int maxevents, long timeout,
-			const sigset_t *mask)
-{
-	return sys6(nr, epfd, (long)events, maxevents, timeout, (long)mask, KERNEL_SIGSET_SIZE);
+	if (!c->by_number && next.ctl)
+		return next.ctl(c->epfd, c->op, c->fd, c->events);
+	return next_syscall(__NR_epoll_ctl, c->epfd, c->op, c->fd, c->events);
 }
 
 /*
- * No door yet and the kernel said @r: was that its answer, or is @epfd an
- * instance of the module's that came from another process? Then its door is known.
+ * The next function is a cancellation point itself. It is not called with the asynchronous
+ * type, which is for our own system calls: it may be any library's, and hold a lock when
+ * the thread is cancelled.
  */
-static bool native_answered_or_learn(int epfd, long r)
+static long native_wait(const struct door_call *c)
 {
-	return r != -EINVAL || door_learn(epfd);
+	const bool found = c->nr == __NR_epoll_pwait2 ? next.pwait2 != NULL : next.pwait != NULL;
+	int type = CANCEL_UNTOUCHED;
+	long r;
+
+	if (c->by_number || !found)
+		return next_syscall(c->nr, c->epfd, c->events, c->maxevents, c->timeout, c->mask,
+				    (long)KERNEL_SIGSET_SIZE);
+	if (!cancel_alone())
+		pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	if (c->nr == __NR_epoll_pwait2)
+		r = next.pwait2(c->epfd, c->events, c->maxevents,
+				(const struct timespec *)c->timeout, c->mask);
+	else if (c->nr == __NR_epoll_pwait)
+		r = next.pwait(c->epfd, c->events, c->maxevents, (int)c->timeout, c->mask);
+	else
+		r = next.wait(c->epfd, c->events, c->maxevents, (int)c->timeout);
+	cancel_leave(type);
+	return r;
+}
+
+/* The kernel's epoll */
+static __attribute__((noinline)) long foreign(const struct door_call *c, long r)
+{
+	const int saved = errno;
+
+	(void)r;
+	r = c->nr == __NR_epoll_ctl ? native_ctl(c) : native_wait(c);
+	if (r < 0)
+		r = -errno;
+	errno = saved;
+	return r;
+}
+
+/*
+ * Do what is left of a call; returns whether the module answered it. *@r is what the fast
+ * door said, or DOOR_NOT_ASKED, and becomes the result. @kernel_first: see the top.
+ */
+static bool settle(struct door_call *c, long *r, bool kernel_first)
+{
+	bool by_myepoll;
+
+	if (kernel_first) {
+		*r = foreign(c, DOOR_NOT_ASKED);
+		if (door_answered(*r))
+			return false;
+		*r = DOOR_NOT_ASKED;
+	}
+	/* The kernel has read the timeout, or it is NULL. A filter may have answered in its place. */
+	if (c->nr == __NR_epoll_pwait2) {
+		const long bad = door_timeout((const struct timespec *)c->timeout, &c->ns);
+
+		if (bad) {
+			*r = bad;
+			return false;
+		}
+	}
+	*r = door_settle(c, *r, &by_myepoll);
+	return by_myepoll;
+}
+
+static int ctl_settle(struct door_call c, long r)
+{
+	const bool kernel_first = door_which() == MYEPOLL_DOOR_UNKNOWN ||
+				  (door_shut(r) && c.op != EPOLL_CTL_DEL);
+	struct tally *by = settle(&c, &r, kernel_first) ? &ours : &theirs;
+
+	if (counting() && door_answered(r))
+		count(&by->ctl, 1);
+	return sys_return(r);
 }
 
 /* What the fast path did not finish: the fast door said @r, or was not asked. */
 static __attribute__((noinline)) int
 ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
-	struct tally *by = &ours;
-
-	if (door_answered(r))
-		goto out;
-	by = &theirs;
-	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
-		r = native_ctl(epfd, op, fd, event);
-		if (native_answered_or_learn(epfd, r))
-			goto out;
-		r = door_ctl(epfd, op, fd, event);
-	} else if (door_shut(r)) {
-		r = door_ioctl_ctl(epfd, op, fd, event);
-	}
-	if (door_answered(r) || door_is_instance(epfd)) {
-		by = &ours;
-		if (r == -EINVAL)
-			r = door_retried(door_ioctl_ctl(epfd, op, fd, event));
-	} else {
-		r = native_ctl(epfd, op, fd, event);
-	}
-out:
-	if (counting() && door_answered(r))
-		count(&by->ctl, 1);
-	return sys_return(r);
+	return ctl_settle((struct door_call){ .nr = __NR_epoll_ctl, .epfd = epfd, .op = op,
+					      .fd = fd, .events = event }, r);
 }
 
 /*
- * The fast paths, and all that most calls run. What may follow the system call
- * is the last thing done, a jump: so next to nothing has to be saved for it.
+ * The fast paths are all that most calls run. What may follow the system call is
+ * the last thing done, a jump, so next to nothing has to be saved for it.
  */
 static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
@@ -326,77 +376,29 @@ static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 /*
  * epoll_wait, epoll_pwait and epoll_pwait2 with the arguments of system call
- * @nr. The kernel's own is called by the number that the program would have
- * used: a sandbox may know one and not the other. The fast door said @r, or was not
- * asked.
+ * @nr. The kernel's own is called by the number or name that the program used: a
+ * sandbox may know one and not the other.
  */
 static __attribute__((noinline)) int
 wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long timeout,
-	     const sigset_t *mask, long r)
+	     const sigset_t *mask, long r, bool by_number)
 {
-	const bool good = maxevents > 0 && maxevents <= INT_MAX / (int)sizeof(*events);
-	const struct timespec *ts = (const struct timespec *)timeout;
-	struct tally *by = &theirs;
-	int64_t ns;
-	long bad;
+	struct door_call c = { .nr = nr, .epfd = epfd, .events = events, .maxevents = maxevents,
+			       .ns = door_ns((int)timeout), .timeout = timeout, .mask = mask,
+			       .by_number = by_number };
+	const bool kernel_first = door_which() == MYEPOLL_DOOR_UNKNOWN || mask ||
+				  (nr == __NR_epoll_pwait2 && timeout);
+	struct tally *by = settle(&c, &r, kernel_first) ? &ours : &theirs;
 
-	if (nr == __NR_epoll_pwait2) {
-		if (ts && !door_can_read(ts, sizeof(*ts)))
-			return sys_return(-EFAULT);
-		bad = door_timeout(ts, &ns);
-		if (bad)
-			return sys_return(bad);
-	} else {
-		ns = door_ns((int)timeout);
-	}
-	if (mask && !door_can_read(mask, KERNEL_SIGSET_SIZE))
-		return sys_return(-EFAULT);
-
-	if (door_which() == MYEPOLL_DOOR_UNKNOWN) {
-		r = native_wait(nr, epfd, events, maxevents, timeout, mask);
-		if (native_answered_or_learn(epfd, r))
-			goto out;
-		r = DOOR_NOT_ASKED;
-	}
-	if (door_shut(r))
-		r = door_pwait(epfd, events, maxevents, ns, mask);
-	if (door_answered(r)) {
-		by = &ours;
-		goto out;
-	}
-	/*
-	 * The module has no reason to refuse good arguments, so @epfd is likely to be
-	 * the kernel's. On what is not, the kernel does nothing either.
-	 */
-	r = good ? native_wait(nr, epfd, events, maxevents, timeout, mask) : -EINVAL;
-	if (r != -EINVAL && !door_forbidden(r))
-		goto out;
-	if (door_is_instance(epfd)) {
-		by = &ours;
-		r = door_retried(door_wait_ns(epfd, events, maxevents, ns, mask));
-	} else if (!good) {
-		r = native_wait(nr, epfd, events, maxevents, timeout, mask);
-	}
-out:
 	if (counting() && door_answered(r))
 		count_wait(by, r);
 	return sys_return(r);
 }
 
-#ifndef __NR_epoll_wait
-#define __NR_epoll_wait __NR_epoll_pwait
-#define NO_EPOLL_WAIT
-#endif
-
-/* The same for a wait. */
 static __attribute__((noinline)) int
 wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {
-	if (!door_answered(r))
-		return wait_general(__NR_epoll_wait, epfd, events, (int)args, args >> 32, NULL, r);
-	if (counting())
-		count_wait(&ours, r);
-	return sys_return(r);
+	return wait_general(__NR_epoll_wait, epfd, events, (int)args, args >> 32, NULL, r, false);
 }
 
 static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
@@ -415,7 +417,7 @@ static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
 
 EXPORT int epoll_create1(int flags)
 {
-	return create(__NR_epoll_create1, flags);
+	return create(__NR_epoll_create1, flags, false);
 }
 
 EXPORT int epoll_create(int size)
@@ -423,9 +425,9 @@ EXPORT int epoll_create(int size)
 	if (size <= 0)
 		return sys_return(-EINVAL);
 #ifdef __NR_epoll_create
-	return create(__NR_epoll_create, size);
+	return create(__NR_epoll_create, size, false);
 #else
-	return create(__NR_epoll_create1, 0);
+	return create(__NR_epoll_create1, 0, false);
 #endif
 }
 
@@ -444,11 +446,12 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int 
 {
 	int cancel, r;
 
-	/* Not where it could end in the kernel as epoll_wait: see wait_general(). */
+	/* Not while no door is known: the kernel has to get an epoll_pwait, see wait_general(). */
 	if (likely(!mask && door_which() == MYEPOLL_DOOR_FAST))
 		return cancel_wait(epfd, events, maxevents, timeout);
 	cancel = cancel_enter(timeout != 0);
-	r = wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask, DOOR_NOT_ASKED);
+	r = wait_general(__NR_epoll_pwait, epfd, events, maxevents, timeout, mask,
+			 DOOR_NOT_ASKED, false);
 	cancel_leave(cancel);
 	return r;
 }
@@ -458,144 +461,153 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 {
 	int cancel = cancel_enter(true);
 	int r = wait_general(__NR_epoll_pwait2, epfd, events, maxevents, (long)timeout, mask,
-			     DOOR_NOT_ASKED);
+			     DOOR_NOT_ASKED, false);
 
 	cancel_leave(cancel);
 	return r;
 }
 
-/*
- * syscall(2), which is not a cancellation point. The six arguments are whatever
- * was passed; those that were not are whatever stood in their place, and the system
- * call does not look at them.
- */
-static inline long any_syscall(long nr, long a, long b, long c, long d, long e, long f)
+/* Can no instance be the module's? The exact answer is to make one. */
+static bool without_module(void)
 {
-	long r;
+	bool absent;
+	long fd;
 
+	if (door_which() != MYEPOLL_DOOR_UNKNOWN)
+		return false;
+	fd = door_create(EPOLL_CLOEXEC, &absent);
+	if (fd >= 0)
+		sys4(__NR_close, fd, 0, 0, 0);
+	return absent;
+}
+
+/*
+ * syscall(2), which is not a cancellation point, with one of our numbers. Only
+ * arguments that the system call has are looked at.
+ */
+__attribute__((visibility("hidden"))) long our_syscall(long nr, long a, long b, long c, long d,
+							long e, long f)
+{
 	switch (nr) {
 #ifdef __NR_epoll_create
 	case __NR_epoll_create:
-		return epoll_create((int)a);
+		if ((int)a <= 0)
+			return sys_return(-EINVAL);
 #endif
+		/* fall through */
 	case __NR_epoll_create1:
-		return create(__NR_epoll_create1, (int)a);
+		return create(nr, (int)a, true);
 	case __NR_epoll_ctl:
-		return ctl((int)a, (int)b, (int)c, (struct epoll_event *)d);
+		return ctl_settle((struct door_call){ .nr = nr, .epfd = (int)a, .op = (int)b,
+						      .fd = (int)c,
+						      .events = (struct epoll_event *)d,
+						      .by_number = true }, DOOR_NOT_ASKED);
 #ifndef NO_EPOLL_WAIT
 	case __NR_epoll_wait:
-		return wait_ms((int)a, (struct epoll_event *)b,
-			       MYEPOLL_FAST_ARGS((int)c, (int)d));
+		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, (int)d, NULL,
+				    DOOR_NOT_ASKED, true);
 #endif
 	case __NR_epoll_pwait:
 	case __NR_epoll_pwait2:
 		/* Refused before it looks at a descriptor; let the kernel say how. */
 		if (e && f != KERNEL_SIGSET_SIZE)
 			break;
-		if (nr == __NR_epoll_pwait && !e && door_which() == MYEPOLL_DOOR_FAST)
-			return wait_ms((int)a, (struct epoll_event *)b,
-				       MYEPOLL_FAST_ARGS((int)c, (int)d));
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,
-				    (sigset_t *)e, DOOR_NOT_ASKED);
+				    (sigset_t *)e, DOOR_NOT_ASKED, true);
 	case __NR_io_uring_setup:
 		if (!(get_settings() & IO_URING) && !without_module())
 			return sys_return(-ENOSYS);
 		break;
 	}
-
-	r = sys6(nr, a, b, c, d, e, f);
-	/* A system call's result may be any long: an address, say. */
-	if (unlikely((unsigned long)r > -4096UL)) {
-		errno = (int)-r;
-		return -1;
-	}
-	return r;
+	return next_syscall(nr, a, b, c, d, e, f);
 }
 
-#ifdef __x86_64__
-/*
- * A system call that is not ours must find the stack pointer where the caller left
- * it: clone(2) with a stack of its own returns twice, and once on that stack. And it
- * may be meant for another preloaded library. So it is a jump to the next syscall(),
- * or, before that is known, to a bare one.
- */
-__attribute__((used, visibility("hidden"))) long
-syscall_ours(long nr, long a, long b, long c, long d, long e, long f)
-{
-	return any_syscall(nr, a, b, c, d, e, f);
-}
-
-__attribute__((used, visibility("hidden"))) long syscall_failed(long r)
+/* A system call's result may be any long: an address, say. */
+__attribute__((visibility("hidden"))) long failed_syscall(long r)
 {
 	errno = (int)-r;
 	return -1;
 }
 
-__attribute__((visibility("hidden"))) long syscall_bare(long nr, ...);
-__attribute__((used, visibility("hidden"))) long (*syscall_next)(long nr, ...) = syscall_bare;
+/*
+ * Some system calls depend on the caller's stack pointer: a child of clone(2) with a
+ * stack of its own returns by what the caller put there. So nothing may be pushed on the
+ * way. On x86-64 syscall() compares the number and jumps, with stack and arguments
+ * as they came.
+ */
+#if defined(__x86_64__) && defined(__LP64__)
 
-#define OURS(nr) "cmp $" STRING(nr) ", %rdi\n\tje syscall_ours\n\t"
-#define STRING(x) STRING_(x)
-#define STRING_(x) #x
+#define STRING_(text)	#text
+#define STRING(text)	STRING_(text)
+#define IF_OURS(nr)	"	cmpq	$" STRING(nr) ", %rdi\n	je	1f\n"
 
-__asm__(".text\n"
-	".globl syscall\n"
-	".type syscall, @function\n"
-	"syscall:\n\t"
-	".cfi_startproc\n\t"
-	"endbr64\n\t"
-	OURS(__NR_epoll_create)
-	OURS(__NR_epoll_create1)
-	OURS(__NR_epoll_ctl)
-	OURS(__NR_epoll_wait)
-	OURS(__NR_epoll_pwait)
-	OURS(__NR_epoll_pwait2)
-	OURS(__NR_io_uring_setup)
-	"jmp *syscall_next(%rip)\n\t"
-	".cfi_endproc\n"
-	".size syscall, . - syscall\n"
-	".hidden syscall_bare\n"
-	".type syscall_bare, @function\n"
-	"syscall_bare:\n\t"
-	".cfi_startproc\n\t"
-	"endbr64\n\t"
-	"mov %rdi, %rax\n\t"
-	"mov %rsi, %rdi\n\t"
-	"mov %rdx, %rsi\n\t"
-	"mov %rcx, %rdx\n\t"
-	"mov %r8, %r10\n\t"
-	"mov %r9, %r8\n\t"
-	"mov 8(%rsp), %r9\n\t"
-	"syscall\n\t"
-	"cmp $-4095, %rax\n\t"
-	"jae 1f\n\t"
-	"ret\n"
-	"1:\tmov %rax, %rdi\n\t"
-	"jmp syscall_failed\n\t"
-	".cfi_endproc\n"
-	".size syscall_bare, . - syscall_bare\n");
+__asm__("	.text\n"
+	"	.globl	syscall\n"
+	"	.type	syscall, @function\n"
+	"	.p2align 4\n"
+	"syscall:\n"
+	"	.cfi_startproc\n"
+	IF_OURS(__NR_epoll_create)
+	IF_OURS(__NR_epoll_create1)
+	IF_OURS(__NR_epoll_ctl)
+	IF_OURS(__NR_epoll_wait)
+	IF_OURS(__NR_epoll_pwait)
+	IF_OURS(__NR_epoll_pwait2)
+	IF_OURS(__NR_io_uring_setup)
+	"	jmp	*next_syscall(%rip)\n"
+	"1:	jmp	our_syscall\n"
+	"	.cfi_endproc\n"
+	"	.size	syscall, . - syscall\n"
 
-static __attribute__((constructor)) void find_next(void)
-{
-	void *next = dlsym(RTLD_NEXT, "syscall");
+	/* The arguments move down by one: the number is not among the kernel's. */
+	"	.hidden	plain_syscall\n"
+	"	.globl	plain_syscall\n"
+	"	.type	plain_syscall, @function\n"
+	"	.p2align 4\n"
+	"plain_syscall:\n"
+	"	.cfi_startproc\n"
+	"	movq	%rdi, %rax\n"
+	"	movq	%rsi, %rdi\n"
+	"	movq	%rdx, %rsi\n"
+	"	movq	%rcx, %rdx\n"
+	"	movq	%r8, %r10\n"
+	"	movq	%r9, %r8\n"
+	"	movq	8(%rsp), %r9\n"
+	"	syscall\n"
+	"	cmpq	$-4095, %rax\n"
+	"	jae	1f\n"
+	"	ret\n"
+	"1:	movq	%rax, %rdi\n"
+	"	jmp	failed_syscall\n"
+	"	.cfi_endproc\n"
+	"	.size	plain_syscall, . - plain_syscall\n");
 
-	if (next)
-		memcpy(&syscall_next, &next, sizeof(next));
-}
 #else
+
+/* In C, with a stack frame: those calls do not work here. */
+#define FETCH(ap, nr)                                                                         \
+	va_start(ap, nr);                                                                     \
+	for (int i = 0; i < 6; i++)                                                           \
+		arg[i] = va_arg(ap, long);                                                    \
+	va_end(ap)
+
 EXPORT long syscall(long nr, ...)
 {
-	long a, b, c, d, e, f;
+	long arg[6];
 	va_list ap;
 
-	va_start(ap, nr);
-	a = va_arg(ap, long);
-	b = va_arg(ap, long);
-	c = va_arg(ap, long);
-	d = va_arg(ap, long);
-	e = va_arg(ap, long);
-	f = va_arg(ap, long);
-	va_end(ap);
-	return any_syscall(nr, a, b, c, d, e, f);
+	FETCH(ap, nr);
+	return our_syscall(nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }
+
+long plain_syscall(long nr, ...)
+{
+	long arg[6], r;
+	va_list ap;
+
+	FETCH(ap, nr);
+	r = sys6(nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	return (unsigned long)r > -4096UL ? failed_syscall(r) : r;
+}
+
 #endif

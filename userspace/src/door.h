@@ -2,15 +2,19 @@
 /*
  * door.h - the way into the module, for libmyepoll and libmyepoll-preload
  *
- * Private; each of the two libraries includes it in one file. Nothing here
- * touches errno, takes a lock, allocates, or remembers a file descriptor: which
- * descriptor is whose is asked of the kernel with every call, so that dup,
- * close and reuse, fork, exec and SCM_RIGHTS need no thought. The one thing
- * remembered is which door is open, and that is the same for all of them.
+ * Private. Each of the two libraries includes it in one file and defines
+ * foreign(), which says what a call does on a descriptor that is not the module's.
  *
- * A door tried on a descriptor that is not the module's says so by its errno,
- * but EINVAL and EBADF (and EPERM) are answers of the module too. Those are
- * "not answered" here: the caller asks door_is_instance() whose answer it was.
+ * Nothing here changes errno, takes a lock, allocates, or remembers a file
+ * descriptor. Each call asks the kernel again whose the descriptor is, so dup,
+ * close and reuse, fork, exec and SCM_RIGHTS need no thought. What is remembered
+ * is which door is open, and that is the same for all descriptors.
+ *
+ * The fast paths of the libraries ask the fast door. door_settle() does the rest.
+ * The difficulty is that a door also gives an errno for a descriptor that is not the
+ * module's. Most errnos can only be the module's, or only the other file's. EINVAL,
+ * EBADF and EPERM can be either's. door_answered() says no to those, and somebody
+ * else has to be asked.
  */
 #ifndef MYEPOLL_DOOR_H
 #define MYEPOLL_DOOR_H
@@ -25,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "../include/myepoll.h"
@@ -43,14 +48,6 @@ _Static_assert(sizeof(struct epoll_event) == sizeof(struct myepoll_event),
 /* The kernel's sigset_t, the first 64 bits of libc's */
 #define KERNEL_SIGSET_SIZE	8
 
-/*
- * To include this file, say whether a bad address that would be read here and
- * not in the kernel is to be EFAULT all the same, for one more system call.
- */
-#ifndef DOOR_EXACT_EFAULT
-#error "define DOOR_EXACT_EFAULT to 0 or 1"
-#endif
-
 /* An enum myepoll_door. Written with the same value by all who race. */
 static atomic_int door_state;
 
@@ -64,8 +61,8 @@ static inline void door_set(int door)
 	atomic_store_explicit(&door_state, door, memory_order_relaxed);
 }
 
-/* Stands for the answer of a door that was not asked; no answer of the module's. */
-enum { DOOR_NOT_ASKED = -ENOSYS };
+/* Stands for the answer of a door that was not asked; no errno. */
+enum { DOOR_NOT_ASKED = -4096 };
 
 /* @args are MYEPOLL_FAST_ARGS() */
 static inline long door_fast(int epfd, const void *p, int64_t args, int what)
@@ -126,9 +123,9 @@ static inline bool door_answered(long r)
 }
 
 /*
- * Did something on the way shut the fast door? A seccomp filter that came after
- * the door was chosen answers with ENOSYS or EPERM. So may the module, with
- * EPERM for a target that cannot be polled; it will say so again by ioctl.
+ * Did something on the way shut the fast door? A seccomp filter that was installed
+ * after the door was chosen answers ENOSYS or EPERM. The module answers EPERM too, for
+ * a target that cannot be polled, and will answer the same by ioctl.
  */
 static inline bool door_shut(long r)
 {
@@ -142,9 +139,10 @@ static inline bool door_forbidden(long r)
 }
 
 /*
- * What door_ioctl() said about a CTL or WAIT, if the module said it. Another
- * driver may answer an ioctl that it does not know with any errno. (But none
- * waits and is interrupted; and who is, may have closed @epfd in the handler.)
+ * The answer @r to an ioctl of CTL or WAIT, or ENOTTY if it is not the module's.
+ * Another driver may answer any errno to an ioctl that it does not know. EINTR is
+ * not questioned: no other driver waits here, and the signal handler that ran
+ * may have closed @epfd.
  */
 static inline long door_own(int epfd, long r)
 {
@@ -153,74 +151,112 @@ static inline long door_own(int epfd, long r)
 	return -ENOTTY;
 }
 
-/*
- * The wish of the environment: 0 while nobody has looked. Read by a constructor,
- * since a later getenv(3) may meet another thread's setenv(3) and may not be
- * called in a signal handler; and earlier only for a constructor before that.
- */
-enum { WISH_NONE = 1, WISH_IOCTL };
-static atomic_int door_wish;
+/* What fd 2 was at the start, before the program put something else there */
+static struct {
+	dev_t dev;
+	ino_t ino;
+	bool known, open;
+} at_start;
 
 /*
- * To stderr; not into a pipe that is full, where it would block, nor into one that
- * nobody reads, which would raise SIGPIPE. No function of libc's: those are
- * cancellation points.
+ * Write a line for the user on stderr, from a list of parts that ends with NULL.
+ * Async-signal-safe. A daemon's fd 2 may have become its database, so nothing is
+ * written unless it is still the file it was at the start. A pipe that is full is left
+ * alone, since write would block, and so is one that nobody reads (SIGPIPE).
  */
-static inline void door_say(const char *line, size_t len)
+static __attribute__((cold)) void door_say(const char *const parts[])
 {
 	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
 	const struct timespec now = { 0 };
+	const int saved = errno;
+	char line[400];
+	struct stat st;
+	size_t len = 0;
 
+	if (at_start.known && (!at_start.open || fstat(STDERR_FILENO, &st) ||
+			       st.st_dev != at_start.dev || st.st_ino != at_start.ino))
+		goto out;
+	for (; *parts; parts++)
+		for (const char *p = *parts; *p && len < sizeof(line) - 1; p++)
+			line[len++] = *p;
+	line[len++] = '\n';
+	/* Not libc's ppoll(3) and write(2), which are cancellation points. */
 	if (sys6(__NR_ppoll, (long)&fd, 1, (long)&now, 0, 0, 0) == 1 && fd.revents == POLLOUT)
 		sys4(__NR_write, STDERR_FILENO, (long)line, (long)len, 0);
+out:
+	errno = saved;
 }
+
+/*
+ * The wish of the environment; 0 until it has been read. A constructor reads it,
+ * since getenv(3) is not safe in a signal handler, nor while another thread runs
+ * setenv(3). A call from another constructor, before ours, reads it then.
+ */
+enum { WISH_NONE = 1, WISH_IOCTL, WISH_UNKNOWN };
+static atomic_int door_wish;
 
 static int door_read_wish(void)
 {
-	static const char unknown[] = "myepoll: MYEPOLL_DOOR is ignored: it can be \"ioctl\"\n";
 	const char *v = secure_getenv("MYEPOLL_DOOR");
-	int wish = WISH_NONE;
+	int wish = WISH_UNKNOWN;
 
-	if (v && !strcmp(v, "ioctl"))
+	if (!v || !*v || !strcmp(v, "fast"))
+		wish = WISH_NONE;
+	else if (!strcmp(v, "ioctl"))
 		wish = WISH_IOCTL;
-	else if (v && *v && !atomic_load_explicit(&door_wish, memory_order_relaxed))
-		door_say(unknown, sizeof(unknown) - 1);
 	atomic_store_explicit(&door_wish, wish, memory_order_relaxed);
 	return wish;
 }
 
 static __attribute__((constructor)) void door_start(void)
 {
-	door_read_wish();
+	const int saved = errno;
+	struct stat st;
+
+	at_start.open = !fstat(STDERR_FILENO, &st);
+	if (at_start.open) {
+		at_start.dev = st.st_dev;
+		at_start.ino = st.st_ino;
+	}
+	at_start.known = true;
+	errno = saved;
+	if (!atomic_load_explicit(&door_wish, memory_order_relaxed))
+		door_read_wish();
 }
 
+/* A wish that is unknown is complained of where it matters, and once. */
 static bool door_by_ioctl(void)
 {
 	int wish = atomic_load_explicit(&door_wish, memory_order_relaxed);
 
-	return (wish ? wish : door_read_wish()) == WISH_IOCTL;
+	if (!wish)
+		wish = door_read_wish();
+	if (wish == WISH_UNKNOWN && atomic_exchange(&door_wish, WISH_NONE) == WISH_UNKNOWN)
+		door_say((const char *[]){ "myepoll: MYEPOLL_DOOR is ignored: it can be \"ioctl\"",
+					   NULL });
+	return wish == WISH_IOCTL;
 }
 
 /*
- * Choose the door by a descriptor of the module's with those features.
+ * Choose the door, with an instance @epfd to try it on and the module's @features.
  *
- * The probe is a MOD whose event cannot be read: EFAULT before anything else is
- * looked at, so that it may be done to an instance in use; and an answer that
- * no other file, closed door or seccomp filter gives.
+ * The probe is a MOD whose event cannot be read. The module answers EFAULT before
+ * it looks at anything else, so the probe does nothing to an instance in use. No
+ * other file, closed door or seccomp filter gives that answer.
  */
 static void door_choose(int epfd, __u64 features)
 {
 	int door = MYEPOLL_DOOR_IOCTL;
 
-	if ((features & MYEPOLL_FEATURE_FAST_DOOR) && !door_by_ioctl() &&
+	if (!door_by_ioctl() && (features & MYEPOLL_FEATURE_FAST_DOOR) &&
 	    door_fast(epfd, (void *)-1L, MYEPOLL_FAST_ARGS(-1, EPOLL_CTL_MOD), MYEPOLL_FAST_CTL) == -EFAULT)
 		door = MYEPOLL_DOOR_FAST;
 	door_set(door);
 }
 
 /*
- * A descriptor that this process did not create, before it created any: is it
- * the module's? Returns 0 with the door chosen, or -EBADF or -ENOTTY.
+ * No door is known yet, since this process has created no instance. Has it got one
+ * from elsewhere? Returns 0 with the door chosen, or -EBADF or -ENOTTY.
  */
 static long door_learn(int epfd)
 {
@@ -233,19 +269,19 @@ static long door_learn(int epfd)
 }
 
 /*
- * Make an instance. Returns its descriptor or -errno; *@absent tells the device
- * that is not there, not ours or not permitted from other failures.
+ * Make an instance. Returns its descriptor or -errno. *@absent tells a device that
+ * is not there, not ours or not permitted from other failures.
  *
- * The instance ends at the number that the device was opened at, the lowest one
- * free, where epoll_create1(2) would have put it and where no other thread can
- * come between. The price is a second descriptor for a moment: with a single
- * one left below RLIMIT_NOFILE this is EMFILE. A device kept open would not cost
- * that, but would be closed by daemons that close everything, and be counted
- * by programs that count.
+ * The instance is moved to the number at which the device was opened. That is the
+ * lowest one free, as with epoll_create1(2), and no other thread can take it
+ * meanwhile. The price is a second descriptor for a moment: with a single one left
+ * below RLIMIT_NOFILE this is EMFILE. A device that stays open would avoid that,
+ * but daemons that close everything would close it, and programs that count their
+ * descriptors would count it.
  *
- * A process that another thread forks meanwhile gets the two as well, and has
- * no name for @fd: there it refers to the instance (or, at the number @dev, to
- * the device) until exec or exit. It is close-on-exec whatever @flags say.
+ * Another thread may fork meanwhile. Its child then has a descriptor at @fd that it
+ * does not know of: it refers to the instance until the child calls exec or exits,
+ * and is close-on-exec whatever @flags say. (Or one at @dev, to the device.)
  */
 static long door_create(int flags, bool *absent)
 {
@@ -281,45 +317,12 @@ static long door_create(int flags, bool *absent)
 	return r;
 }
 
-/*
- * Can @size bytes (8 to a page) be read at @p? The kernel copies the mask of
- * rt_sigprocmask(2) in before it finds that there is no such operation.
- */
-static inline bool door_can_read(const void *p, size_t size)
-{
-#if DOOR_EXACT_EFAULT
-	/* Numbers: arithmetic on an address of nothing is undefined. */
-	uintptr_t first = (uintptr_t)p, last = first + size - KERNEL_SIGSET_SIZE;
-
-	if (sys4(__NR_rt_sigprocmask, -1, (long)first, 0, KERNEL_SIGSET_SIZE) == -EFAULT)
-		return false;
-	return ((first ^ (first + size - 1)) >> 12) == 0 ||
-	       sys4(__NR_rt_sigprocmask, -1, (long)last, 0, KERNEL_SIGSET_SIZE) != -EFAULT;
-#else
-	(void)p, (void)size;
-	return true;
-#endif
-}
-
-/*
- * EINVAL, and @epfd is an instance: that may be the answer, or the door may have been
- * shut since it was chosen, by a filter or as the module was loaded anew with
- * fast_door=0. The other door knows, and is the one to take from now on if it
- * says something else (@r).
- */
-static inline long door_retried(long r)
-{
-	if (r != -EINVAL)
-		door_set(MYEPOLL_DOOR_IOCTL);
-	return r;
-}
-
 static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *event)
 {
 	struct myepoll_ctl arg = { .op = op, .fd = fd };
 
 	if (op != EPOLL_CTL_DEL) {
-		if (!event || !door_can_read(event, sizeof(*event)))
+		if (!event)
 			return -EFAULT;
 		arg.events = event->events;
 		arg.data = event->data.u64;
@@ -328,39 +331,28 @@ static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *e
 }
 
 /* @ns as in struct myepoll_wait; @mask may be NULL */
-static long door_wait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
-			 const sigset_t *mask)
+static long door_ioctl_wait(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
+			    const sigset_t *mask)
 {
 	struct myepoll_wait arg = {
 		.events = (uintptr_t)events,
 		.timeout = ns,
 		.maxevents = maxevents,
 	};
+	long r;
 
 	if (mask) {
 		memcpy(&arg.sigmask, mask, KERNEL_SIGSET_SIZE);
 		arg.flags = MYEPOLL_WAIT_SIGMASK;
 	}
-	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
+	r = door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
+	return r;
 }
 
 /* epoll_wait's timeout as struct myepoll_wait's */
 static inline int64_t door_ns(int ms)
 {
 	return ms < 0 ? -1 : ms * NSEC_PER_MSEC;
-}
-
-/* This and door_pwait() are for a door that is known. */
-static inline long door_ctl(int epfd, int op, int fd, const struct epoll_event *event)
-{
-	long r;
-
-	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
-		r = door_fast(epfd, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
-		if (likely(!r) || !door_shut(r))
-			return r;
-	}
-	return door_ioctl_ctl(epfd, op, fd, event);
 }
 
 /* epoll_pwait2's timeout in ns, saturated. Returns -EINVAL for one that is none. */
@@ -390,19 +382,93 @@ static inline bool door_in_ms(int64_t ns, int *ms)
 	return true;
 }
 
-/* pwait2 without validation, by whatever door fits */
-static inline long door_pwait(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
-			      const sigset_t *mask)
-{
-	int ms;
-	long r;
+/* One call of the program, a ctl or a wait */
+struct door_call {
+	long nr; /* the system call of epoll's that it stands for */
+	int epfd;
+	int op, fd; /* of a ctl */
+	struct epoll_event *events;
+	int maxevents; /* of a wait, as all below */
+	int64_t ns;
+	long timeout; /* as the program gave it, for foreign() */
+	const sigset_t *mask;
+	bool by_number; /* made through syscall(2); for foreign() */
+};
 
-	if (!mask && door_which() == MYEPOLL_DOOR_FAST && door_in_ms(ns, &ms)) {
-		r = door_fast(epfd, events, MYEPOLL_FAST_ARGS(maxevents, ms), MYEPOLL_FAST_WAIT);
-		if (likely(r >= 0) || !door_shut(r))
-			return r;
+/*
+ * What the library does with a call on a descriptor that is not the module's; @r is
+ * what the module's door said. It may run on an instance of the module's as well,
+ * and must then do nothing but return -errno.
+ */
+static long foreign(const struct door_call *c, long r);
+
+static inline long door_ask_ioctl(const struct door_call *c)
+{
+	if (c->nr == __NR_epoll_ctl)
+		return door_ioctl_ctl(c->epfd, c->op, c->fd, c->events);
+	return door_ioctl_wait(c->epfd, c->events, c->maxevents, c->ns, c->mask);
+}
+
+/* By the fast door, if it is open and wide enough for the call */
+static inline long door_ask(const struct door_call *c)
+{
+	long r = DOOR_NOT_ASKED;
+	int ms;
+
+	if (door_which() == MYEPOLL_DOOR_FAST) {
+		if (c->nr == __NR_epoll_ctl)
+			r = door_fast(c->epfd, c->events, MYEPOLL_FAST_ARGS(c->fd, c->op),
+				      MYEPOLL_FAST_CTL);
+		else if (!c->mask && door_in_ms(c->ns, &ms))
+			r = door_fast(c->epfd, c->events, MYEPOLL_FAST_ARGS(c->maxevents, ms),
+				      MYEPOLL_FAST_WAIT);
 	}
-	return door_wait_ns(epfd, events, maxevents, ns, mask);
+	return door_shut(r) ? door_ask_ioctl(c) : r;
+}
+
+/*
+ * Do what is left of a call. @r is what the fast door said, or DOOR_NOT_ASKED.
+ * *@ours says whether the module is the one that answered.
+ *
+ * If the module's answer is in doubt, foreign() is asked next, and only if its
+ * answer is in doubt too, whose the descriptor is. So an instance of the kernel's
+ * own costs two system calls, and only errors cost more. Another thread may close
+ * and reuse a descriptor between the calls. Each answer was then true at some
+ * moment of the call, and the one that is returned is from the party that the
+ * descriptor belongs to.
+ */
+static inline long door_settle(const struct door_call *c, long r, bool *ours)
+{
+	long other;
+
+	*ours = true;
+	if (r == DOOR_NOT_ASKED) {
+		r = likely(door_which() != MYEPOLL_DOOR_UNKNOWN) ? 0 : door_learn(c->epfd);
+		if (likely(!r))
+			r = door_ask(c);
+	} else if (door_shut(r)) {
+		r = door_ask_ioctl(c);
+	}
+	if (likely(door_answered(r)))
+		return r;
+
+	other = foreign(c, r);
+	if (door_answered(other) || !door_is_instance(c->epfd)) {
+		*ours = false;
+		return other;
+	}
+	if (r == -EBADF || r == -EPERM)
+		return r;
+	/*
+	 * EINVAL for an instance may be the module's answer. But the fast door may
+	 * have been shut since it was chosen: by a filter, or because the module was
+	 * loaded anew with fast_door=0. The ioctl door knows. It is the one to take
+	 * from now on if it says something else.
+	 */
+	r = door_ask_ioctl(c);
+	if (r != -EINVAL)
+		door_set(MYEPOLL_DOOR_IOCTL);
+	return r;
 }
 
 #endif /* MYEPOLL_DOOR_H */

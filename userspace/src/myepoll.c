@@ -2,53 +2,61 @@
 /*
  * libmyepoll - the C library, see include/myepoll.h
  *
- * Every call goes to the door first. Only where the answer leaves open whether
- * the descriptor is the module's does the second half of this file run, which
- * finds the errno that epoll has for a descriptor that is no epoll.
+ * Every call asks the module first. foreign() has the errno that epoll gives for
+ * a descriptor that is no epoll.
  */
 #define _GNU_SOURCE
 #pragma GCC visibility push(default)
 #include "../include/myepoll.h"
 #pragma GCC visibility pop
 
-#define DOOR_EXACT_EFAULT 0
 #include "door.h"
 #include "cancel.h"
 
 /*
- * epoll_ctl(2) itself knows the order of EFAULT, EBADF, EPERM and EINVAL, and
- * with an operation that does not exist it changes nothing, not even where
- * @epfd is an instance of the kernel's own. DEL is the operation that does not
- * read its event, this one does.
+ * epoll_ctl(2) itself knows the order of EFAULT, EBADF, EPERM and EINVAL. Asked for an
+ * operation that does not exist, it changes nothing, even if @epfd is an instance
+ * of the kernel's own. Like that operation, ADD and MOD read the event; DEL does not.
  */
-static __attribute__((cold, noinline)) long
-foreign_ctl(int epfd, int op, int fd, struct epoll_event *event)
+static long foreign_ctl(const struct door_call *c)
 {
 	struct epoll_event unread = { .events = 0 };
 	long r;
 
-	r = sys4(__NR_epoll_ctl, epfd, -1, fd, (long)(op == EPOLL_CTL_DEL ? &unread : event));
+	r = sys4(__NR_epoll_ctl, c->epfd, -1, c->fd,
+		 (long)(c->op == EPOLL_CTL_DEL ? &unread : c->events));
 	return r < 0 ? r : -EINVAL;
 }
 
 /*
- * Here the kernel cannot be asked: on an instance of its own it would wait.
- * @r is what the door said, and EBADF can have had one reason only.
+ * The kernel cannot be asked about a wait: on an instance of its own it would wait.
+ * If the door said EBADF, that is the answer, since a wait has one descriptor only.
  */
-static __attribute__((cold, noinline)) long
-foreign_wait(long r, const struct epoll_event *events, int maxevents)
+static long foreign_wait(const struct door_call *c, long r)
 {
-	uintptr_t start = (uintptr_t)events, end;
+	uintptr_t start = (uintptr_t)c->events, end;
 
 	if (r == -EBADF)
 		return r;
-	if (maxevents <= 0 || maxevents > INT_MAX / (int)sizeof(*events))
+	if (c->maxevents <= 0 || c->maxevents > INT_MAX / (int)sizeof(*c->events))
 		return -EINVAL;
 	/* access_ok(): 64-bit programs live in the lower half */
-	if (__builtin_add_overflow(start, maxevents * sizeof(*events), &end) ||
+	if (__builtin_add_overflow(start, c->maxevents * sizeof(*c->events), &end) ||
 	    (sizeof(end) == 8 && end > UINTPTR_MAX / 2 + 1))
 		return -EFAULT;
 	return -EINVAL;
+}
+
+static __attribute__((cold, noinline)) long foreign(const struct door_call *c, long r)
+{
+	return c->nr == __NR_epoll_ctl ? foreign_ctl(c) : foreign_wait(c, r);
+}
+
+static int settle(const struct door_call *c, long r)
+{
+	bool ours;
+
+	return sys_return(door_settle(c, r, &ours));
 }
 
 int myepoll_create1(int flags)
@@ -67,27 +75,13 @@ int myepoll_create(int size)
 static __attribute__((noinline)) int
 ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
-	if (door_answered(r))
-		return sys_return(r);
-	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN)) {
-		r = door_learn(epfd);
-		if (!r)
-			r = door_ctl(epfd, op, fd, event);
-	} else if (door_shut(r)) {
-		r = door_ioctl_ctl(epfd, op, fd, event);
-	}
-	if (unlikely(!door_answered(r))) {
-		if (!door_is_instance(epfd))
-			r = foreign_ctl(epfd, op, fd, event);
-		else if (r == -EINVAL)
-			r = door_retried(door_ioctl_ctl(epfd, op, fd, event));
-	}
-	return sys_return(r);
+	return settle(&(struct door_call){ .nr = __NR_epoll_ctl, .epfd = epfd, .op = op,
+					   .fd = fd, .events = event }, r);
 }
 
 /*
- * The fast paths, and all that most calls run. What may follow the system call
- * is the last thing done, a jump: so next to nothing has to be saved for it.
+ * The fast paths are all that most calls run. What may follow the system call is
+ * the last thing done, a jump, so next to nothing has to be saved for it.
  */
 int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
@@ -101,29 +95,20 @@ int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return ctl_general(epfd, op, fd, event, r);
 }
 
-static int pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
-		    const sigset_t *mask)
+static __attribute__((noinline)) int
+pwait_ns(int epfd, struct epoll_event *events, int maxevents, int64_t ns, const sigset_t *mask,
+	 long r)
 {
-	long r = 0;
-
-	if (unlikely(door_which() == MYEPOLL_DOOR_UNKNOWN))
-		r = door_learn(epfd);
-	if (likely(!r))
-		r = door_pwait(epfd, events, maxevents, ns, mask);
-	if (unlikely(r == -EINVAL) && door_is_instance(epfd))
-		r = door_retried(door_wait_ns(epfd, events, maxevents, ns, mask));
-	if (unlikely(!door_answered(r)))
-		r = foreign_wait(r, events, maxevents);
-	return sys_return(r);
+	return settle(&(struct door_call){ .nr = __NR_epoll_pwait2, .epfd = epfd,
+					   .events = events, .maxevents = maxevents,
+					   .ns = ns, .mask = mask }, r);
 }
 
-/* The same for a wait; a door that did not answer has done nothing, and is asked again. */
+/* The same for a wait */
 static __attribute__((noinline)) int
 wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {
-	if (!door_answered(r))
-		return pwait_ns(epfd, events, (int)args, door_ns((int)(args >> 32)), NULL);
-	return sys_return(r);
+	return pwait_ns(epfd, events, (int)args, door_ns((int)(args >> 32)), NULL, r);
 }
 
 static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
@@ -151,7 +136,7 @@ int myepoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeo
 	if (!sigmask)
 		return cancel_wait(epfd, events, maxevents, timeout);
 	cancel = cancel_enter(timeout != 0);
-	r = pwait_ns(epfd, events, maxevents, door_ns(timeout), sigmask);
+	r = pwait_ns(epfd, events, maxevents, door_ns(timeout), sigmask, DOOR_NOT_ASKED);
 	cancel_leave(cancel);
 	return r;
 }
@@ -166,7 +151,7 @@ int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 	if (unlikely(bad))
 		return sys_return(bad);
 	cancel = cancel_enter(ns != 0);
-	r = pwait_ns(epfd, events, maxevents, ns, sigmask);
+	r = pwait_ns(epfd, events, maxevents, ns, sigmask, DOOR_NOT_ASKED);
 	cancel_leave(cancel);
 	return r;
 }

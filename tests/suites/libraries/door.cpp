@@ -112,6 +112,17 @@ TEST_CASE("MYEPOLL_DOOR=ioctl", "[door]")
 	CHECK(again("create", {}, { "MYEPOLL_DOOR=" }).out == best());
 }
 
+TEST_CASE("a door that does not exist is complained of, once and where it matters", "[door]")
+{
+	const Ran ran = again("many", {}, { "MYEPOLL_DOOR=iotcl" });
+
+	CHECK(ran.err == "myepoll: MYEPOLL_DOOR is ignored: it can be \"ioctl\"\n");
+	CHECK(ran.out == best());
+	CHECK(ran.status == 0);
+	CHECK(again("create", {}, { "MYEPOLL_DOOR=fast" }).err == "");
+	CHECK(again("create_failed", {}, { "MYEPOLL_DOOR=iotcl" }).err == "");
+}
+
 TEST_CASE("a kernel or a filter without fadvise64 shuts the fast door", "[door]")
 {
 	for (int error : { ENOSYS, EPERM, EACCES, EINVAL }) {

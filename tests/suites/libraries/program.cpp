@@ -14,6 +14,7 @@
 #include <sstream>
 #include <thread>
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <pthread.h>
@@ -760,25 +761,59 @@ static int system_calls(const std::function<void()> &call)
 	return n;
 }
 
-// What the commonest waits cost on an instance of either kind
+// What each call costs on an instance of either kind
 static int costs(const Arguments &)
 {
 	Fd mine(epoll_create1(EPOLL_CLOEXEC)), native = native_epoll(), target = eventfd_with(1);
 	epoll_event e = ev(EPOLLIN, 1), got[2];
 	const timespec ns = { 0, 1 };
+	sigset_t none;
 
+	sigemptyset(&none);
 	for (int ep : { int(mine), int(native) }) {
-		EXPECT(!epoll_ctl(ep, EPOLL_CTL_ADD, target, &e));
-		printf("%d", system_calls([&] { EXPECT(epoll_wait(ep, got, 2, -1) == 1); }));
-		printf(" %d", system_calls([&] { EXPECT(epoll_pwait(ep, got, 2, 0, nullptr) == 1); }));
-		printf(" %d", system_calls([&] {
-			EXPECT(syscall(SYS_epoll_wait, ep, got, 2, -1) == 1);
-		}));
-		printf(" %d\n", system_calls([&] {
-			EXPECT(epoll_pwait2(ep, got, 2, nullptr, nullptr) == 1);
-		}));
-		EXPECT(epoll_pwait2(ep, got, 2, &ns, nullptr) == 1);
+		const std::function<void()> add = [&] { EXPECT(!epoll_ctl(ep, EPOLL_CTL_ADD, target, &e)); };
+		const std::function<void()> del = [&] { EXPECT(!epoll_ctl(ep, EPOLL_CTL_DEL, target, nullptr)); };
+		const std::function<void()> waits[] = {
+			[&] { EXPECT(epoll_wait(ep, got, 2, -1) == 1); },
+			[&] { EXPECT(epoll_pwait(ep, got, 2, 0, nullptr) == 1); },
+			[&] { EXPECT(syscall(SYS_epoll_wait, ep, got, 2, -1) == 1); },
+			[&] { EXPECT(epoll_pwait2(ep, got, 2, nullptr, nullptr) == 1); },
+			[&] { EXPECT(epoll_pwait2(ep, got, 2, &ns, nullptr) == 1); },
+			[&] { EXPECT(epoll_pwait(ep, got, 2, 0, &none) == 1); },
+		};
+
+		printf("%d", system_calls(add));
+		printf(" %d", system_calls(del));
+		add();
+		for (const auto &wait : waits)
+			printf(" %d", system_calls(wait));
+		puts("");
 	}
+	return 0;
+}
+
+// With next.c's library behind: what got there
+static int next_library(const Arguments &)
+{
+	auto *const calls = static_cast<char *>(dlsym(RTLD_DEFAULT, "next_calls"));
+	Fd mine(epoll_create1(EPOLL_CLOEXEC)), native = native_epoll(), target = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN), got[1];
+	const timespec zero = {};
+	sigset_t none;
+
+	sigemptyset(&none);
+	EXPECT(calls);
+	calls[0] = 0;
+	check_served(mine, 1);
+	EXPECT(calls[0] == 0);
+	EXPECT(epoll_ctl(native, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(epoll_wait(native, got, 1, 0) == 1);
+	EXPECT(epoll_pwait(native, got, 1, 0, &none) == 1);
+	EXPECT(epoll_pwait2(native, got, 1, &zero, nullptr) == 1);
+	EXPECT(syscall(SYS_epoll_ctl, int(native), EPOLL_CTL_MOD, int(target), &e) == 0);
+	EXPECT(syscall(SYS_epoll_wait, int(native), got, 1, 0) == 1);
+	EXPECT(syscall(SYS_getpid) == getpid());
+	puts(calls);
 	return 0;
 }
 
@@ -824,6 +859,7 @@ int main(int argc, char **argv)
 		{ "sandbox", sandbox },
 		{ "older_calls", older_calls },
 		{ "costs", costs },
+		{ "next", next_library },
 	};
 
 	if (argc < 2 || !cases.count(argv[1])) {

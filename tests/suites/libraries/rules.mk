@@ -41,10 +41,11 @@ $(OUT)/$(W_UBSAN): $(TOP)/userspace/preload/preload.c $(W_MAP)
 		-fsanitize=undefined -fsanitize-undefined-trap-on-error -MMD -MP -MF $(W_ASAN)/preload.d \
 		-Wl,-z,defs -Wl,-soname,$(W_UBSAN) -Wl,--version-script=$(W_MAP) $(CFLAGS) -o $@ $<
 
-$(OUT)/preload-program: $(OBJ)/libraries/program.o $(OBJ)/libraries/util.o $(OUT)/libpreload-early.so
+$(OUT)/preload-program: $(OBJ)/libraries/program.o $(OBJ)/libraries/util.o $(OUT)/libpreload-early.so \
+		| $(OUT)/libpreload-next.so
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -o $@ $^
 
-$(OUT)/libpreload-early.so: $(SUITES)libraries/early.c
+$(OUT)/libpreload-%.so: $(SUITES)libraries/%.c
 	@mkdir -p $(@D)
 	$(CC) -Wall -Wextra -Werror -O1 -g -fPIC -shared -Wl,-soname,$(@F) -o $@ $<
 
