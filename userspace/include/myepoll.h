@@ -91,9 +91,10 @@ enum myepoll_door {
 /**
  * myepoll_door - the door this process uses
  *
- * Chosen when the first instance is made or, inherited or received, first used:
- * the fast one where it is open, and ioctl(2) where it is not or where the
- * environment said MYEPOLL_DOOR=ioctl when the program started.
+ * Chosen when the first instance is made or, inherited or received, first used.
+ * It is the fast one unless that is shut, or the environment said
+ * MYEPOLL_DOOR=ioctl when the program started, or the program runs under
+ * MemorySanitizer, ThreadSanitizer or Valgrind.
  */
 enum myepoll_door myepoll_door(void) MYEPOLL_NOTHROW;
 

@@ -35,6 +35,7 @@
 #include "../include/myepoll.h"
 #include "../../uapi/myepoll.h"
 #include "sys.h"
+#include "watched.h"
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
@@ -248,7 +249,7 @@ static void door_choose(int epfd, __u64 features)
 {
 	int door = MYEPOLL_DOOR_IOCTL;
 
-	if (!door_by_ioctl() && (features & MYEPOLL_FEATURE_FAST_DOOR) &&
+	if (!door_by_ioctl() && (features & MYEPOLL_FEATURE_FAST_DOOR) && !watched() &&
 	    door_fast(epfd, (void *)-1L, MYEPOLL_FAST_ARGS(-1, EPOLL_CTL_MOD), MYEPOLL_FAST_CTL) == -EFAULT)
 		door = MYEPOLL_DOOR_FAST;
 	door_set(door);
@@ -324,6 +325,7 @@ static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *e
 	if (op != EPOLL_CTL_DEL) {
 		if (!event)
 			return -EFAULT;
+		watched_release(epfd);
 		arg.events = event->events;
 		arg.data = event->data.u64;
 	}
@@ -346,6 +348,8 @@ static long door_ioctl_wait(int epfd, struct epoll_event *events, int maxevents,
 		arg.flags = MYEPOLL_WAIT_SIGMASK;
 	}
 	r = door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
+	if (r > 0)
+		watched_acquire(epfd, events, (size_t)r * sizeof(*events));
 	return r;
 }
 

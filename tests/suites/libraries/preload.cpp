@@ -161,7 +161,7 @@ TEST_CASE("preload: what a call costs in system calls, on the kernel's own insta
 TEST_CASE("preload: another library's functions come next", "[preload]")
 {
 	const std::vector<std::string> both = { "LD_PRELOAD=" + library() + ":" + directory() +
-						"/libwrapper-next.so" };
+						"/libpreload-next.so" };
 	std::vector<std::string> environment = both;
 
 	environment.push_back("MYEPOLL_STRICT=1");
@@ -172,6 +172,15 @@ TEST_CASE("preload: another library's functions come next", "[preload]")
 
 	const Ran absent = run(command({ "create" }), both, [] { hide_device(false); });
 	CHECK(absent.out == "anon_inode:[eventpoll]\nanon_inode:[eventpoll]\nanon_inode:[eventpoll]\n");
+}
+
+TEST_CASE("preload: sanitizers are told what the module did", "[preload]")
+{
+	const Ran ran = run(command({ "told" }), { "LD_PRELOAD=" + library() + ":" + directory() +
+						   "/libpreload-sanitizer.so" });
+
+	check_silent_success(ran);
+	CHECK(ran.out == "released\nacquired unpoisoned 24\n");
 }
 
 TEST_CASE("preload: dup, close and reuse, close of everything", "[preload]")

@@ -817,6 +817,23 @@ static int next_library(const Arguments &)
 	return 0;
 }
 
+// With sanitizer.c's library in the sanitizers' place
+static int told(const Arguments &)
+{
+	auto *const calls = static_cast<char *>(dlsym(RTLD_DEFAULT, "sanitizer_calls"));
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), one = eventfd_with(1), two = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN), got[4];
+
+	EXPECT(calls);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, one, &e) == 0);
+	puts(calls);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, two, &e) == 0);
+	calls[0] = 0;
+	EXPECT(epoll_wait(ep, got, 4, -1) == 2);
+	puts(calls);
+	return 0;
+}
+
 // With a filter on system calls that this does not make
 static int older_calls(const Arguments &)
 {
@@ -860,6 +877,7 @@ int main(int argc, char **argv)
 		{ "older_calls", older_calls },
 		{ "costs", costs },
 		{ "next", next_library },
+		{ "told", told },
 	};
 
 	if (argc < 2 || !cases.count(argv[1])) {

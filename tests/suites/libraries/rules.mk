@@ -42,7 +42,7 @@ $(OUT)/$(W_UBSAN): $(TOP)/userspace/preload/preload.c $(W_MAP)
 		-Wl,-z,defs -Wl,-soname,$(W_UBSAN) -Wl,--version-script=$(W_MAP) $(CFLAGS) -o $@ $<
 
 $(OUT)/preload-program: $(OBJ)/libraries/program.o $(OBJ)/libraries/util.o $(OUT)/libpreload-early.so \
-		| $(OUT)/libpreload-next.so
+		| $(OUT)/libpreload-next.so $(OUT)/libpreload-sanitizer.so
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -o $@ $^
 
 $(OUT)/libpreload-%.so: $(SUITES)libraries/%.c

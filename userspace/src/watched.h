@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * watched.h - what MemorySanitizer, ThreadSanitizer and Valgrind have to be told
+ *
+ * Private. These tools know what epoll's functions and system calls do to the
+ * program's memory, and do not know the module's. Untold, they report what is
+ * no fault: events that nobody wrote, data that one thread hands to another through
+ * an instance and that both touch. A program that is watched takes the ioctl
+ * door, where it is told, so that the fast paths need not ask. (Under Valgrind it has
+ * to: Valgrind takes fadvise64 for a call that never blocks, and would let no other
+ * thread run.)
+ */
+#ifndef MYEPOLL_WATCHED_H
+#define MYEPOLL_WATCHED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* In the sanitizers' runtimes, and nowhere else */
+extern void __msan_unpoison(const volatile void *p, size_t size) __attribute__((weak));
+extern void __tsan_acquire(void *p) __attribute__((weak));
+extern void __tsan_release(void *p) __attribute__((weak));
+
+/* A few instructions that do nothing, but which Valgrind takes for a request to it. */
+enum {
+	VALGRIND_RUNNING = 0x1001,
+	VALGRIND_MEM_DEFINED = ('M' << 24 | 'C' << 16) + 2, /* memcheck's */
+};
+
+static inline uintptr_t watched_valgrind(uintptr_t request, uintptr_t a, uintptr_t b)
+{
+#if defined(__x86_64__) && defined(__LP64__)
+	const uintptr_t volatile args[6] = { request, a, b };
+	uintptr_t r = 0;
+
+	__asm__ volatile("rolq $3, %%rdi\n\t"
+			 "rolq $13, %%rdi\n\t"
+			 "rolq $61, %%rdi\n\t"
+			 "rolq $51, %%rdi\n\t"
+			 "xchgq %%rbx, %%rbx"
+			 : "+d"(r)
+			 : "a"(args)
+			 : "cc", "memory");
+	return r;
+#else
+	(void)request, (void)a, (void)b;
+	return 0;
+#endif
+}
+
+static inline bool watched(void)
+{
+	return __msan_unpoison || __tsan_acquire || watched_valgrind(VALGRIND_RUNNING, 0, 0);
+}
+
+/* For ThreadSanitizer, an instance is an address. Two may share one, and hide a race. */
+static inline void *watched_instance(int epfd)
+{
+	static char instances[256];
+
+	return &instances[(unsigned int)epfd % sizeof(instances)];
+}
+
+/* What was done before a ctl ... */
+static inline void watched_release(int epfd)
+{
+	if (__tsan_release)
+		__tsan_release(watched_instance(epfd));
+}
+
+/* ... has happened for whoever gets an event. The module has written the events. */
+static inline void watched_acquire(int epfd, void *events, size_t size)
+{
+	if (__msan_unpoison)
+		__msan_unpoison(events, size);
+	if (__tsan_acquire)
+		__tsan_acquire(watched_instance(epfd));
+	watched_valgrind(VALGRIND_MEM_DEFINED, (uintptr_t)events, size);
+}
+
+#endif /* MYEPOLL_WATCHED_H */
