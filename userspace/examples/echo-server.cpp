@@ -85,7 +85,7 @@ public:
 	}
 
 private:
-	/* EAGAIN: an edge will come, EPOLLIN or EPOLLOUT. EINTR: no handlers here. */
+	/* After EAGAIN an edge will come, in or out. EINTR cannot be: there are no handlers. */
 	static bool go_on() noexcept { return errno == EAGAIN; }
 
 	unique_fd fd_;
@@ -113,7 +113,7 @@ public:
 			"bind");
 		checked(listen(listener_.get(), SOMAXCONN), "listen");
 
-		/* Level-triggered: out of descriptors, the burst is still there next time. */
+		/* Level-triggered: when we are out of descriptors, clients that wait are reported again. */
 		poller_.add(listener_.get(), interest::in, myepoll::token::of(&listener_));
 		poller_.add(signals_.get(), interest::in, myepoll::token::of(&signals_));
 	}
@@ -190,9 +190,10 @@ private:
 	}
 
 	/*
-	 * No descriptor or no memory for the next client. It stays in the queue, the
-	 * listener stays ready, and watching it would be a loop: not until one of our
-	 * connections ends, or until some time has passed, since others have them too.
+	 * There is no descriptor or no memory for the next client. It stays in the
+	 * queue, the listener stays ready, and to watch it would be a busy loop. So it
+	 * is not watched until one of our connections ends, or some time has passed:
+	 * other processes give back what they have as well.
 	 */
 	void accept_later()
 	{
@@ -212,9 +213,9 @@ private:
 	}
 
 	/*
-	 * Whatever the event, the socket itself says the rest: RDHUP has read()
-	 * return 0 once the data before it is gone, an error has either call fail.
-	 * One thread, and a descriptor comes once per wait: closing is safe here.
+	 * The event need not be looked at, since the socket says the rest: after RDHUP
+	 * read() returns 0 once the data is gone, and after an error either call fails.
+	 * It is safe to close here: there is one thread, and a descriptor comes once a wait.
 	 */
 	void serve(connection *c)
 	{

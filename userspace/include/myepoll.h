@@ -8,8 +8,8 @@
  * opened, creating fails with open(2)'s errno on /dev/myepoll (ENOENT, ENXIO,
  * EACCES, ...); nothing falls back to the kernel's epoll in silence.
  *
- * On a file descriptor that is no [myepoll] instance, one of the kernel's epoll
- * among them, calls fail as epoll's do on what is no epoll, and do nothing.
+ * On a file descriptor that is no [myepoll] instance, calls do nothing and fail as
+ * epoll's do on what is no epoll. That goes for instances of the kernel's epoll too.
  */
 #ifndef MYEPOLL_H
 #define MYEPOLL_H
@@ -36,9 +36,9 @@ extern "C" {
  * @flags: 0 or EPOLL_CLOEXEC
  *
  * Returns a file descriptor, the lowest that is free, or -1 with errno of
- * epoll_create1(2) or of opening the device. For a moment that takes a second
- * descriptor: EMFILE already where a single one is left, and a process that
- * another thread forks just then keeps that one, too, until it execs or exits.
+ * epoll_create1(2) or of opening the device. For a moment it takes a second
+ * descriptor. If a single one is left, that is EMFILE. A process that another thread
+ * forks in that moment keeps the second one until it calls exec or exits.
  */
 int myepoll_create1(int flags) MYEPOLL_NOTHROW;
 
@@ -48,8 +48,8 @@ int myepoll_create(int size) MYEPOLL_NOTHROW;
 /**
  * myepoll_ctl - change the interest list, see epoll_ctl(2)
  *
- * Through the ioctl door @event is read here, in the program: NULL is EFAULT,
- * another bad address the signal that reading it deserves.
+ * Through the ioctl door @event is read in the program. NULL is EFAULT, and another
+ * bad address is SIGSEGV.
  */
 int myepoll_ctl(int epfd, int op, int fd, struct epoll_event *event) MYEPOLL_NOTHROW;
 

@@ -4,14 +4,15 @@
  *
  * Private. A thread is cancelled inside a blocking system call only while its
  * type is asynchronous, so that is set around the call and nothing else.
- * A cancellation that arrives after the kernel has handed out events and before
- * the type is restored loses them, as in every glibc before 2.41. Only the
- * cancelled thread could have acted on them; edge-triggered and one-shot
- * events that another thread should take over are the ones to think about.
+ * If the cancellation arrives after the kernel has handed out events and before
+ * the type is restored, those events are lost, as in every glibc before 2.41. That
+ * matters if another thread should take over, and the events are edge-triggered or
+ * one-shot.
  *
- * A thread that is alone can be cancelled by itself only, so before the call
- * and not during it, and is spared the change of type. (pthread_cancel(3) then
- * says that it is not alone, but not where the program has a copy of the word.)
+ * A thread that is alone in its process can only be cancelled by itself. That is
+ * before the call and not during it, so the type is left alone. (Its own
+ * pthread_cancel(3) makes libc say that it is not alone any more. But if the program
+ * has a copy of that variable, the copy does not change.)
  */
 #ifndef MYEPOLL_CANCEL_H
 #define MYEPOLL_CANCEL_H
@@ -57,7 +58,7 @@ static inline void cancel_leave(int old)
 
 /*
  * epoll_wait(3) by the library that includes this. @args are maxevents and timeout
- * as MYEPOLL_FAST_ARGS(), whatever the door: one register to save and not two.
+ * as MYEPOLL_FAST_ARGS(), for either door: that is one register to save and not two.
  */
 static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args);
 
@@ -72,7 +73,7 @@ cancel_wait_threaded(int epfd, struct epoll_event *events, int maxevents, int ti
 	return r;
 }
 
-/* ... and as a cancellation point */
+/* The same as a cancellation point */
 static inline int cancel_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
 {
 	int64_t args;

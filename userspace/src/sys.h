@@ -2,10 +2,10 @@
 /*
  * sys.h - system calls that return -errno
  *
- * Private. Inline, because a call through libc's syscall() costs about as much
- * as everything else the library does on the way; and without errno, because
- * most of the negative answers here are looked at and not returned. The
- * preload library, which replaces syscall(), could not use it anyway.
+ * Private. They are inline, because a call through libc's syscall() costs about as
+ * much as everything else that the library does. They leave errno alone, because most
+ * errors are looked at here and not returned. The preload library replaces syscall(),
+ * so it could not use that anyway.
  */
 #ifndef MYEPOLL_SYS_H
 #define MYEPOLL_SYS_H

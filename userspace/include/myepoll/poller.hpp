@@ -4,15 +4,14 @@
  * An epoll instance of the myepoll module.
  *
  * Each function has two forms. One takes a std::error_code and sets it, also to
- * no error; the other throws std::system_error (but a wait that a signal ended
- * just returns). The codes are errno values in
+ * no error; the other throws std::system_error. The codes are errno values in
  * std::system_category(), those of epoll_create1(2), epoll_ctl(2) and
  * epoll_pwait2(2); compare them with std::errc. Only an error that is thrown
  * allocates memory.
  *
- * All member functions but moving, close() and release() may be called by
- * several threads at a time. Those that change the instance (a wait takes events
- * out of it) are not const all the same: const says who may change it, not when.
+ * Several threads may call member functions at a time, but not move, close() and
+ * release(). Like the lock() of a std::mutex, the functions that several threads may
+ * call are not const: they change the instance, and a wait takes events from it.
  */
 #ifndef MYEPOLL_POLLER_HPP
 #define MYEPOLL_POLLER_HPP
@@ -87,23 +86,25 @@ public:
 	/*
 	 * Waiting
 	 *
-	 * Each form fills the front of @p room and returns that part, empty where the
+	 * Each form fills the front of @p room and returns that part, empty if the
 	 * time was up. It blocks for no less than was asked: durations are rounded up
 	 * to nanoseconds, negative ones are 0, those of more than 292 years saturate.
 	 * Whole milliseconds take the shorter way into the module.
 	 *
-	 * A signal ends a wait that has no events: one with a handler, and also a stop
-	 * and continue or a debugger that attaches. The forms without an error_code then
-	 * return an empty span, so that a loop just goes on; the others set
-	 * std::errc::interrupted (EINTR). The wait is never restarted behind the caller's
-	 * back, who may want to look at what a handler did. To go on for the rest of the
-	 * time, wait_until() again. @p mask, where it is not null, is the thread's signal
-	 * mask for the time of the call, as in epoll_pwait(2).
+	 * A wait can also end early with nothing: after a signal handler, and after a
+	 * stop and SIGCONT or a debugger that attached, with no handler at all. It is
+	 * never restarted, since the caller may want to look at what a handler did. The
+	 * forms that throw return an empty part then, as at the end of the time. The
+	 * forms with an error_code set std::errc::interrupted (EINTR), for those who want
+	 * to know. To go on for the rest of the time, wait_until() again.
+	 *
+	 * @p mask, if it is not null, is the thread's signal mask for the time of the
+	 * call, as in epoll_pwait(2).
 	 *
 	 * These are cancellation points, and so not noexcept: pthread_cancel(3) unwinds.
 	 */
 
-	/** Wait for as long as it takes. */
+	/** Wait for as long as it takes, but see above for what ends a wait early. */
 	[[nodiscard]] std::span<event> wait(std::span<event> room, const sigset_t *mask = nullptr)
 	{
 		return wait_ns(room, forever, mask);
