@@ -12,9 +12,9 @@
  * The kernel is asked first, and then the module, in two cases:
  *   - No instance of the module's has been seen yet. So a program without the device
  *     pays nothing.
- *   - The call has arguments that would be read here and not in the kernel: an event
- *     for the ioctl door, a signal mask, a timespec. The kernel reads them before it
- *     looks at the descriptor, so it finds a bad address, which is EFAULT.
+ *   - The wait has arguments that would be read here and not in the kernel: a signal
+ *     mask, a timespec. The kernel reads them before it looks at the descriptor, so it
+ *     finds a bad address, which is EFAULT.
  *
  * Environment, read at start or, if the constructor of another library is earlier,
  * at the first call that needs it. "0", "no", "off" and "false" mean no.
@@ -339,30 +339,50 @@ static bool settle(struct door_call *c, long *r, bool kernel_first)
 	return by_myepoll;
 }
 
-static int ctl_settle(struct door_call c, long r)
+/* Can the 8 bytes at @p be read? rt_sigprocmask(2) does so before it finds fault with -1. */
+static inline bool can_read_8(uintptr_t p)
 {
-	const bool kernel_first = door_which() == MYEPOLL_DOOR_UNKNOWN ||
-				  (door_shut(r) && c.op != EPOLL_CTL_DEL);
-	struct tally *by = settle(&c, &r, kernel_first) ? &ours : &theirs;
+	return sys4(__NR_rt_sigprocmask, -1, (long)p, 0, KERNEL_SIGSET_SIZE) != -EFAULT;
+}
 
-	if (counting() && door_answered(r))
-		count(&by->ctl, 1);
-	return sys_return(r);
+static inline bool can_read(const struct epoll_event *event)
+{
+	/* Numbers: arithmetic on an address of nothing is undefined. */
+	const uintptr_t first = (uintptr_t)event, end = first + sizeof(*event);
+
+	return can_read_8(first) &&
+	       ((first ^ (end - 1)) >> 12 == 0 || can_read_8(end - KERNEL_SIGSET_SIZE));
 }
 
 /* What the fast path did not finish: the fast door said @r, or was not asked. */
 static __attribute__((noinline)) int
-ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
+ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r, bool by_number)
 {
-	return ctl_settle((struct door_call){ .nr = __NR_epoll_ctl, .epfd = epfd, .op = op,
-					      .fd = fd, .events = event }, r);
+	const bool unknown = door_which() == MYEPOLL_DOOR_UNKNOWN;
+	struct tally *by = &ours;
+
+	if (door_shut(r) && !unknown) {
+		if (op == EPOLL_CTL_DEL || can_read(event))
+			r = door_ioctl_ctl(epfd, op, fd, event);
+		else
+			r = -EFAULT;
+	}
+	if (!door_answered(r)) {
+		struct door_call c = { .nr = __NR_epoll_ctl, .epfd = epfd, .op = op, .fd = fd,
+				       .events = event, .by_number = by_number };
+
+		by = settle(&c, &r, unknown) ? &ours : &theirs;
+	}
+	if (counting() && door_answered(r))
+		count(&by->ctl, 1);
+	return sys_return(r);
 }
 
 /*
  * The fast paths are all that most calls run. What may follow the system call is
  * the last thing done, a jump, so next to nothing has to be saved for it.
  */
-static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
+static inline int ctl(int epfd, int op, int fd, struct epoll_event *event, bool by_number)
 {
 	long r = DOOR_NOT_ASKED;
 
@@ -371,7 +391,7 @@ static inline int ctl(int epfd, int op, int fd, struct epoll_event *event)
 		if (likely(!r && !counting()))
 			return 0;
 	}
-	return ctl_general(epfd, op, fd, event, r);
+	return ctl_general(epfd, op, fd, event, r, by_number);
 }
 
 /*
@@ -398,7 +418,15 @@ wait_general(long nr, int epfd, struct epoll_event *events, int maxevents, long 
 static __attribute__((noinline)) int
 wait_ms_general(int epfd, struct epoll_event *events, int64_t args, long r)
 {
-	return wait_general(__NR_epoll_wait, epfd, events, (int)args, args >> 32, NULL, r, false);
+	const int maxevents = (int)args, ms = (int)(args >> 32);
+
+	if (r == DOOR_NOT_ASKED && door_which() == MYEPOLL_DOOR_IOCTL)
+		r = door_ioctl_wait(epfd, events, maxevents, door_ns(ms), NULL);
+	if (unlikely(!door_answered(r)))
+		return wait_general(__NR_epoll_wait, epfd, events, maxevents, ms, NULL, r, false);
+	if (counting())
+		count_wait(&ours, r);
+	return sys_return(r);
 }
 
 static inline int wait_ms(int epfd, struct epoll_event *events, int64_t args)
@@ -433,7 +461,7 @@ EXPORT int epoll_create(int size)
 
 EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	return ctl(epfd, op, fd, event);
+	return ctl(epfd, op, fd, event, false);
 }
 
 EXPORT int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
@@ -498,10 +526,7 @@ __attribute__((visibility("hidden"))) long our_syscall(long nr, long a, long b, 
 	case __NR_epoll_create1:
 		return create(nr, (int)a, true);
 	case __NR_epoll_ctl:
-		return ctl_settle((struct door_call){ .nr = nr, .epfd = (int)a, .op = (int)b,
-						      .fd = (int)c,
-						      .events = (struct epoll_event *)d,
-						      .by_number = true }, DOOR_NOT_ASKED);
+		return ctl((int)a, (int)b, (int)c, (struct epoll_event *)d, true);
 #ifndef NO_EPOLL_WAIT
 	case __NR_epoll_wait:
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, (int)d, NULL,

@@ -126,11 +126,12 @@ static inline bool door_answered(long r)
 /*
  * Did something on the way shut the fast door? A seccomp filter that was installed
  * after the door was chosen answers ENOSYS or EPERM. The module answers EPERM too, for
- * a target that cannot be polled, and will answer the same by ioctl.
+ * a target that cannot be polled, and will answer the same by ioctl. ENOTTY is the ioctl
+ * door's own answer, for what is not the module's: it has been asked.
  */
 static inline bool door_shut(long r)
 {
-	return !door_answered(r) && r != -EINVAL && r != -ESPIPE && r != -EBADF;
+	return !door_answered(r) && r != -EINVAL && r != -ESPIPE && r != -EBADF && r != -ENOTTY;
 }
 
 /* Does somebody in between, a security module or a filter, forbid the call? */
@@ -238,6 +239,9 @@ static bool door_by_ioctl(void)
 	return wish == WISH_IOCTL;
 }
 
+/* Does one of watched.h's tools look on? Asked where the door is chosen. */
+static bool door_watched;
+
 /*
  * Choose the door, with an instance @epfd to try it on and the module's @features.
  *
@@ -249,7 +253,8 @@ static void door_choose(int epfd, __u64 features)
 {
 	int door = MYEPOLL_DOOR_IOCTL;
 
-	if (!door_by_ioctl() && (features & MYEPOLL_FEATURE_FAST_DOOR) && !watched() &&
+	door_watched = watched();
+	if (!door_by_ioctl() && (features & MYEPOLL_FEATURE_FAST_DOOR) && !door_watched &&
 	    door_fast(epfd, (void *)-1L, MYEPOLL_FAST_ARGS(-1, EPOLL_CTL_MOD), MYEPOLL_FAST_CTL) == -EFAULT)
 		door = MYEPOLL_DOOR_FAST;
 	door_set(door);
@@ -325,7 +330,8 @@ static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *e
 	if (op != EPOLL_CTL_DEL) {
 		if (!event)
 			return -EFAULT;
-		watched_release(epfd);
+		if (unlikely(door_watched))
+			watched_release(epfd);
 		arg.events = event->events;
 		arg.data = event->data.u64;
 	}
@@ -348,7 +354,7 @@ static long door_ioctl_wait(int epfd, struct epoll_event *events, int maxevents,
 		arg.flags = MYEPOLL_WAIT_SIGMASK;
 	}
 	r = door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
-	if (r > 0)
+	if (unlikely(door_watched) && r > 0)
 		watched_acquire(epfd, events, (size_t)r * sizeof(*events));
 	return r;
 }
@@ -431,7 +437,7 @@ static inline long door_ask(const struct door_call *c)
 }
 
 /*
- * Do what is left of a call. @r is what the fast door said, or DOOR_NOT_ASKED.
+ * Do what is left of a call. @r is what a door said, or DOOR_NOT_ASKED.
  * *@ours says whether the module is the one that answered.
  *
  * If the module's answer is in doubt, foreign() is asked next, and only if its
