@@ -130,8 +130,8 @@ static int __init close_is_seen(work_func_t close)
 }
 
 /*
- * Called as the task that loaded the module returns to user space, with its file closed
- * but for this: whether that was seen is known now.
+ * Called when the task that loaded the module returns to user space. The handler has been
+ * called before this, if at all.
  */
 static int last_probe_release(struct inode *inode, struct file *file)
 {
@@ -199,8 +199,9 @@ int __myep_closes_are_seen(void)
 /*
  * Let the handler see __fput() alone. ftrace_set_filter() (as of 6.12) mistakes the
  * -ENOMEM of its only entry for a number of functions found, and leaves the filter
- * empty. That would mean every function, and this handler would recurse for ever. To
- * empty the notrace list makes it ftrace's one empty hash, to compare with.
+ * empty. That would mean every function, and this handler would recurse for ever. An
+ * empty filter is ftrace's one empty hash. So is the notrace list, once it is emptied
+ * here, and the two can be compared.
  */
 static int __init set_filter(void)
 {

@@ -70,8 +70,8 @@ static DEFINE_STATIC_KEY_TRUE(fast_door_open);
 /*
  * The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. io_uring has
  * an fadvise too, which a worker makes. That is no door: a wait would keep the worker,
- * and a seccomp filter of the program would not see the call. (Who makes it is asked in
- * each case, not before both: that way it costs nothing.)
+ * and a seccomp filter of the program would not see the call. (Each case asks
+ * for itself, which costs less than one question before both.)
  *
  * All else is answered as by any other file.
  */

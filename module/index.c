@@ -193,11 +193,11 @@ struct myep_item *myep_index_take_any(struct file *file)
 	struct myep_item *item;
 
 	/*
-	 * Every close on the system comes by here. ADD held a reference when it
-	 * added an item, and the count has gone to 0 since, with a full barrier:
-	 * no lock is needed to see that there was none. If there was one and it has
-	 * been taken out, it is detached: this orders the look before what the caller
-	 * does to the file, and bucket_take() has ordered its two stores.
+	 * Every close on the system comes by here, so an empty bucket is seen without
+	 * the lock. An item that was added is not missed: ADD held a reference, and the
+	 * count has gone to 0 since, with a full barrier. An item that has been taken
+	 * out is detached by now: bucket_take() orders its two stores, and the acquire
+	 * here orders the look before what the caller does to the file.
 	 */
 	if (likely(!READ_ONCE(b->items.rb_node))) {
 		smp_acquire__after_ctrl_dep();

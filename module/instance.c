@@ -7,8 +7,6 @@
  * search upward that stands on it (nesting.c); by a queued irq_work (pass_on()); and by
  * a worker that closes a file (item.c).
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/atomic.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>

@@ -53,11 +53,11 @@ static void hook_onto(struct file *file, wait_queue_head_t *head,
 }
 
 /*
- * Might ->poll take long, for want of something that user space has to do? Not that of
- * sockets and pipes, nor of the kernel's own files without a name, such as eventfd,
- * which are known by their file system. But vsock takes a lock that is held while the
- * buffer of a send is paged in, FUSE asks its daemon, a dma-buf takes the lock of its
- * device, and of a driver who knows.
+ * Might ->poll wait for user space? That of pipes and most sockets does not, nor that of
+ * the kernel's own files without a name, such as eventfd, which are known by their file
+ * system. That of vsock takes a lock that is held while the buffer of a send is paged
+ * in. FUSE asks its daemon, and a dma-buf takes the lock of its device. Of drivers
+ * nothing is known.
  */
 static bool poll_may_block(struct file *file)
 {
@@ -123,7 +123,7 @@ static int item_insert(struct myep *ep, struct myep_item *item)
 		goto err_free;
 	if (unlikely(item->nested))
 		atomic_inc(&myep_of(item->file)->watchers);
-	/* Charged last: a failed ADD must not take another's place, be it for a moment. */
+	/* Charged last: an ADD that fails uses up no quota, not even for a moment. */
 	if (unlikely(!myep_quota_charge(ep->quota))) {
 		err = -ENOSPC;
 		myep_index_take(item->file, ep, item->fd);
@@ -164,9 +164,9 @@ static noinline int item_check_nesting(struct myep *ep, struct myep_item *item,
 }
 
 /*
- * Hook a new item into the wait queues of its file, and queue it if it is ready. What
- * can reject it comes before the first wakeup can reach it, but for memory that runs
- * out among its entries. Under ep->mtx. The caller holds @file.
+ * Hook a new item into the wait queues of its file, and queue it if it is ready. All
+ * that can reject the item comes before the first wakeup can reach it, except that
+ * memory may run out among its entries. Under ep->mtx. The caller holds @file.
  */
 static int item_start(struct myep *ep, struct myep_item *item, struct file *file,
 		      bool linked)
@@ -233,7 +233,7 @@ static noinline int ctl_add(struct myep *ep, struct file *file, int fd,
 		err = myep_index_find(file, ep, fd) ? -EEXIST : -ENOMEM;
 		goto out_unlock;
 	}
-	/* An instance that is unwatched here becomes watched after this ADD only. */
+	/* Nobody begins to watch @ep before this ADD is over: myep_nest_prepare(). */
 	nest = child || atomic_read(&ep->watchers);
 	if (unlikely(nest)) {
 		err = myep_nest_begin(ep, child);

@@ -149,9 +149,9 @@
  * Outside, the remover unlinks the item from the instance's lists under ep->wq.lock,
  * marking it dead. Then it frees the item; or, if a scan has it (only C can find it so),
  * leaves the memory to the scan, which frees what comes back dead. Last it drops the
- * item's reference to the instance, holding no lock that lives in it, unless somebody
- * holds its file and the reference is not the last. An item that C has in its hands may
- * outlive its instance's file, which is why each item holds that reference.
+ * item's reference to the instance. It may hold ep->mtx then only if somebody holds the
+ * instance's file, so that the reference is not the last. An item that C has in its
+ * hands may outlive that file, which is why each item holds a reference.
  *
  * So under ep->wq.lock a scan or a walk finds, on ep->items or a ready list, only items
  * whose file is a file still: C has not finished with it, A holds it, and B comes when

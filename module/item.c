@@ -224,9 +224,9 @@ static bool close_by_worker(struct myep *ep, struct file *file)
 		goto err_uncount;
 
 	/*
-	 * The module is in use: to unload it says so, where it would otherwise stand
-	 * still for as long as the close takes. The instance's file, which somebody
-	 * holds, keeps it from going just now.
+	 * Without this reference rmmod would stand still for as long as the close takes.
+	 * With it, rmmod says that the module is in use. The module is not going just
+	 * now, since somebody holds the instance's file.
 	 */
 	__module_get(THIS_MODULE);
 	refcount_inc(&ep->refs);

@@ -33,7 +33,7 @@ struct myep_quota {
 	struct rb_node node;
 };
 
-/* The queue has some hundreds, for all users. */
+/* For each user; MAX_CLOSES in item.c is for all. */
 #define MAX_WORKERS	16
 
 static DEFINE_SPINLOCK(quota_lock);

@@ -103,13 +103,13 @@ void myep_wake_pollers(struct myep *ep)
  * The same from myep_wake(), with interrupts off and below the lock of a wait
  * queue: that of the source, and then perhaps many more. Wakeups can run in
  * circles, through io_uring or aio (instances alone form none), on one CPU or
- * on two that start at opposite ends. So this must not wait for poll_wait.lock: if
- * that is taken, the wakeup is left to an irq_work, even though pollers are being
- * woken already, since those may have looked before this event. It may be on its way on
- * another CPU, and the caller return before the pollers are told.
+ * on two that start at opposite ends. So this must not wait for poll_wait.lock. If
+ * that is taken, an irq_work wakes the pollers. Whoever holds the lock may be waking
+ * them already, but they may have looked before this event. The irq_work may run on
+ * another CPU, after this function has returned.
  *
- * If they are being woken by this CPU, the wakeup has come full circle, and
- * EPOLL_URING_WAKE tells io_uring not to feed it further. The flag is also passed
+ * If it is this CPU that is waking them, the wakeup has come full circle, and
+ * EPOLL_URING_WAKE tells io_uring not to feed it further. The flag is also passed on
  * where it came with the wakeup.
  */
 static void pass_on(struct myep *ep, __poll_t extra)
@@ -143,8 +143,9 @@ void myep_rewake(struct irq_work *work)
 }
 
 /*
- * Does an exclusive watch take the wakeup for itself, so that the source wakes
- * nobody else? The caller has a waiter to wake; is @key what was asked for?
+ * Does an exclusive watch take the wakeup for itself, so that the source wakes nobody
+ * else? The caller has a waiter to wake. It does if @key is what the watch asks for, or
+ * does not say.
  */
 static bool takes_exclusively(__poll_t events, __poll_t key)
 {
@@ -309,8 +310,8 @@ static void scan_start(struct myep *ep)
 }
 
 /*
- * With the list whole again, pass the turn on, so that the next waiter finds the
- * level-triggered items again, and so on.
+ * The list is whole again. If something is left on it, wake the next waiter: items
+ * that are level-triggered stay, and all waiters find them, one after the other.
  */
 static void scan_end(struct myep *ep)
 	__releases(&ep->wq.lock)
@@ -413,9 +414,9 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth,
 		if (unlikely(!item_give_back(item))) {
 			revents = 0;
 			/*
-			 * Perhaps this was the last to hold the file. The next
-			 * ->poll may block, and so may the caller: whether it is
-			 * going to sleep, the poll table does not say.
+			 * This may have been the last to hold the file. The next
+			 * ->poll may block, and the caller may sleep: the poll
+			 * table does not say whether it will.
 			 */
 			spin_unlock_irq(&ep->wq.lock);
 			myep_close_dropped(ep, true);
@@ -467,11 +468,11 @@ static bool batch_hold(struct batch *b, struct list_head *list, int max)
 						    ready_link);
 
 		/*
-		 * What may block is a batch of its own: it would keep the files of
-		 * the others open. Those that wait to be closed come first, on an
-		 * empty batch: put_and_close(). And to poll an instance changes the
-		 * order of its list, so not before all that comes first has been
-		 * delivered.
+		 * What may block is a batch of its own, so that it keeps no other
+		 * file open. If files wait to be closed, the batch stays empty, and
+		 * put_and_close() closes them first. Instances are alone for another
+		 * reason too: a poll changes the order of their list, and must come
+		 * after the delivery of all that is before them.
 		 */
 		if (unlikely(item->alone)) {
 			if (n || !llist_empty(&item->ep->closing))
@@ -537,8 +538,8 @@ fault:
 }
 
 /*
- * batch_put() where files wait to be closed. They must not wait for a page, too: if one
- * is missing they are closed first.
+ * batch_put() where files wait to be closed, which must not wait for a page of the
+ * buffer. If one is missing, the files are closed before it is brought in.
  */
 static noinline int put_and_close(struct myep *ep, struct batch *b,
 				  struct epoll_event __user *events)
@@ -555,9 +556,9 @@ static noinline int put_and_close(struct myep *ep, struct batch *b,
 }
 
 /*
- * Give the batch back. What is done with leaves the list; where the buffer
- * faulted, the rest keeps its place: in epoll's order of events, so does even what
- * is not ready, until a scan has come so far. Under ep->wq.lock.
+ * Give the batch back. What is done with leaves the list. Where the buffer faulted, the
+ * rest keeps its place, even what is not ready: epoll's order of events is such that an
+ * item keeps its place until a scan has come so far. Under ep->wq.lock.
  *
  * Return: the last of those that were delivered and stay, at the head of the list,
  * for the caller to move to the end; or NULL.

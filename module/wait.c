@@ -30,9 +30,9 @@ static u64 timer_slack(s64 timeout)
 }
 
 /*
- * Leave the queue with the wakeup, whether or not it was this that woke the
- * thread, so that the next wakeup goes to the next waiter, and so that a group
- * of many threads being killed is not walked over and over.
+ * Leave the queue with the wakeup, even if the thread was awake already. So the next
+ * wakeup goes to the next waiter, and many threads that are being killed are not
+ * walked over again and again.
  */
 static int wake_and_unqueue(wait_queue_entry_t *wait, unsigned int mode, int sync,
 			    void *key)
