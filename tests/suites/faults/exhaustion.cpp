@@ -163,6 +163,39 @@ TEST_CASE_METHOD(Tidy, "quota: threads that race for the last watches never get 
 	      }) == 0);
 }
 
+TEST_CASE_METHOD(Tidy, "quota: a user among 8,000 is found as fast as one alone", "[exhaustion][quota]")
+{
+	if (skip_unless(!be().native(), "the kernel's own counts are not what is tested"))
+		return;
+	constexpr unsigned users = 8'000, first_uid = 30'000;
+	CHECK(in_child([] {
+		      // The real user is who counts. The effective one may go on to the next.
+		      auto become = [](unsigned uid) {
+			      must_libc(setresuid(first_uid + uid, 0, 0), "setresuid");
+		      };
+		      auto cycles = [] {
+			      auto least = ~0ULL;
+			      for (int i = 0; i < 200; i++) {
+				      auto start = __rdtsc();
+				      { Instance ep; }
+				      least = std::min(least, __rdtsc() - start);
+			      }
+			      return least;
+		      };
+		      std::vector<Instance> held;
+		      held.reserve(users);
+		      allow_descriptors(users + 100);
+		      become(0);
+		      const auto alone = cycles();
+		      for (unsigned uid = 0; uid < users; uid++) {
+			      become(uid);
+			      held.emplace_back();
+		      }
+		      const auto among_many = cycles();
+		      return among_many < 3 * alone ? 0 : 1;
+	      }) == 0);
+}
+
 TEST_CASE_METHOD(Tidy, "no descriptor left: create is EMFILE, ctl and wait go on; then all is as before", "[exhaustion][descriptors]")
 {
 	CHECK(in_child([] {
