@@ -338,6 +338,21 @@ static long door_ioctl_ctl(int epfd, int op, int fd, const struct epoll_event *e
 	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_CTL, &arg));
 }
 
+static __attribute__((cold, noinline)) long
+door_watched_wait(int epfd, const struct myepoll_wait *arg)
+{
+	struct epoll_event *events = (struct epoll_event *)(uintptr_t)arg->events;
+	long r;
+
+	watched_signals();
+	r = door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, arg));
+	if (r > 0)
+		watched_acquire(epfd, events, (size_t)r * sizeof(*events));
+	else if (r == -EINTR)
+		watched_signals();
+	return r;
+}
+
 /* @ns as in struct myepoll_wait; @mask may be NULL */
 static long door_ioctl_wait(int epfd, struct epoll_event *events, int maxevents, int64_t ns,
 			    const sigset_t *mask)
@@ -347,16 +362,14 @@ static long door_ioctl_wait(int epfd, struct epoll_event *events, int maxevents,
 		.timeout = ns,
 		.maxevents = maxevents,
 	};
-	long r;
 
 	if (mask) {
 		memcpy(&arg.sigmask, mask, KERNEL_SIGSET_SIZE);
 		arg.flags = MYEPOLL_WAIT_SIGMASK;
 	}
-	r = door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
-	if (unlikely(door_watched) && r > 0)
-		watched_acquire(epfd, events, (size_t)r * sizeof(*events));
-	return r;
+	if (unlikely(door_watched))
+		return door_watched_wait(epfd, &arg);
+	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
 }
 
 /* epoll_wait's timeout as struct myepoll_wait's */

@@ -13,6 +13,7 @@
 #ifndef MYEPOLL_WATCHED_H
 #define MYEPOLL_WATCHED_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +61,20 @@ static inline void *watched_instance(int epfd)
 	static char instances[256];
 
 	return &instances[(unsigned int)epfd % sizeof(instances)];
+}
+
+/*
+ * ThreadSanitizer puts a signal's handler off until the thread calls a function that
+ * blocks or returns from one that it knows, and it does not know the module's waits. So
+ * it gets such a call, where libc's epoll_wait(3) lets the handler run: before a wait,
+ * and after one that the signal ended.
+ */
+static inline void watched_signals(void)
+{
+	sigset_t now;
+
+	if (__tsan_acquire)
+		pthread_sigmask(SIG_BLOCK, NULL, &now);
 }
 
 /* What was done before a ctl ... */

@@ -183,7 +183,7 @@ TEST_CASE("preload: sanitizers are told what the module did", "[preload]")
 						   "/libpreload-sanitizer.so" });
 
 	check_silent_success(ran);
-	CHECK(ran.out == "released\nacquired unpoisoned 24\n");
+	CHECK(ran.out == "released \nhandled unpoisoned 24 acquired \nhandled handled \n");
 }
 
 TEST_CASE("preload: dup, close and reuse, close of everything", "[preload]")

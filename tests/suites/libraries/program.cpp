@@ -825,11 +825,20 @@ static int told(const Arguments &)
 	epoll_event e = ev(EPOLLIN), got[4];
 
 	EXPECT(calls);
+	calls[0] = 0;
 	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, one, &e) == 0);
 	puts(calls);
 	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, two, &e) == 0);
 	calls[0] = 0;
 	EXPECT(epoll_wait(ep, got, 4, -1) == 2);
+	puts(calls);
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_DEL, one, nullptr) == 0);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_DEL, two, nullptr) == 0);
+	calls[0] = 0;
+	signal(SIGALRM, [](int) {});
+	alarm(1);
+	EXPECT(result_of([&] { return epoll_wait(ep, got, 4, -1); }) == failed(EINTR));
 	puts(calls);
 	return 0;
 }
