@@ -26,6 +26,7 @@ extern void __tsan_release(void *p) __attribute__((weak));
 /* A few instructions that do nothing, but which Valgrind takes for a request to it. */
 enum {
 	VALGRIND_RUNNING = 0x1001,
+	VALGRIND_SILENCE = 0x1801, /* 1 begins it for this thread, -1 ends it */
 	VALGRIND_MEM_DEFINED = ('M' << 24 | 'C' << 16) + 2, /* memcheck's */
 };
 

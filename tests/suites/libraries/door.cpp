@@ -234,6 +234,37 @@ TEST_CASE("a driver's errors are not the module's", "[door]")
 		}
 }
 
+/* ASan and Valgrind do not run one on the other. */
+#ifndef __SANITIZE_ADDRESS__
+CHILD(watched)
+{
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN), got[1];
+
+	exercise(ep);
+	EXPECT(myepoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	EXPECT(result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_ADD, target, &e); }) == failed(EEXIST));
+	EXPECT(result_of([&] { return myepoll_wait(ep, got, 0, 0); }) == failed(EINVAL));
+	EXPECT(myepoll_is_instance(ep) == 1);
+	print_door();
+	return 0;
+}
+
+TEST_CASE("Valgrind sees no fault in the libraries", "[door]")
+{
+	const std::string valgrind = "/usr/bin/valgrind";
+
+	if (skip_unless(!access(valgrind.c_str(), X_OK), "there is no Valgrind"))
+		return;
+	const Ran ran = run({ valgrind, "-q", directory() + "/" + program_invocation_short_name, "--child",
+			      "watched" });
+
+	CHECK(ran.err == "");
+	CHECK(ran.out == "ioctl\n");
+	CHECK(ran.status == 0);
+}
+#endif
+
 /* To ASan a forced unwind is a stack in disorder. */
 #ifndef __SANITIZE_ADDRESS__
 CHILD(cancel_self)
