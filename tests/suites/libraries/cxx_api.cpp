@@ -347,6 +347,10 @@ TEST_CASE("poller: durations are rounded up", "[cxx]")
 	STATIC_REQUIRE(poller::round_up(duration<double>(1e300)) == max);
 	STATIC_REQUIRE(poller::round_up(duration<double>(std::numeric_limits<double>::quiet_NaN())) == max);
 	STATIC_REQUIRE(poller::round_up(std::chrono::years(200)) == 200 * 31556952ll * 1'000'000'000);
+	/* Neither a multiple nor a fraction of it */
+	STATIC_REQUIRE(poller::round_up(duration<std::int64_t, std::ratio<1, 44100>>(44'100ll * 31'536'000)) ==
+		       31'536'000'000'000'000);
+	STATIC_REQUIRE(poller::round_up(duration<std::int64_t, std::ratio<1, 44100>>(44'101)) == 1'000'022'676);
 }
 
 TEST_CASE("poller: a wait lasts no less than it was to", "[cxx]")

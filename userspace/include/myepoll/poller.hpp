@@ -174,7 +174,11 @@ public:
 			return 0;
 		if (!(seconds < limit))
 			return std::numeric_limits<std::int64_t>::max();
-		return std::chrono::ceil<duration<std::int64_t, std::nano>>(timeout).count();
+		/* In two parts: 1/44100 s, times what makes it ns, would overflow within a year. */
+		const auto whole = std::chrono::floor<duration<std::int64_t>>(timeout);
+
+		return whole.count() * 1'000'000'000 +
+		       std::chrono::ceil<duration<std::int64_t, std::nano>>(timeout - whole).count();
 	}
 
 private:
