@@ -216,7 +216,7 @@ static bool idle(const struct tally *t)
 	return !(t->create | t->ctl | t->wait);
 }
 
-/* Nothing is said of a program that used no epoll: a script runs many. */
+/* A program that used no epoll says nothing: a script may run many such programs. */
 static __attribute__((destructor)) void end(void)
 {
 	char line[320];
@@ -495,7 +495,7 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 	return r;
 }
 
-/* Can no instance be the module's? The exact answer is to make one. */
+/* Is the module absent, so that no instance can be its own? Making one is the only sure test. */
 static bool without_module(void)
 {
 	bool absent;
@@ -534,7 +534,7 @@ __attribute__((visibility("hidden"))) long our_syscall(long nr, long a, long b, 
 #endif
 	case __NR_epoll_pwait:
 	case __NR_epoll_pwait2:
-		/* Refused before it looks at a descriptor; let the kernel say how. */
+		/* The kernel refuses this size before it looks at the descriptor. Let it say how. */
 		if (e && f != KERNEL_SIGSET_SIZE)
 			break;
 		return wait_general(nr, (int)a, (struct epoll_event *)b, (int)c, d,

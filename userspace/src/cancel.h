@@ -3,16 +3,18 @@
  * cancel.h - waits are cancellation points, as libc's epoll_wait(3) is
  *
  * Private. A thread is cancelled inside a blocking system call only while its
- * type is asynchronous, so that is set around the call and nothing else.
+ * cancellation type is asynchronous, so the type is set to that around the call and
+ * nothing else.
  * If the cancellation arrives after the kernel has handed out events and before
- * the type is restored, those events are lost, as in every glibc before 2.41. That
- * matters if another thread should take over, and the events are edge-triggered or
- * one-shot.
+ * the type is restored, those events are lost, as in every glibc before 2.41. It
+ * matters if another thread is to handle the descriptors from then on, and the events are
+ * edge-triggered or one-shot: they are not reported again.
  *
- * A thread that is alone in its process can only be cancelled by itself. That is
- * before the call and not during it, so the type is left alone. (Its own
- * pthread_cancel(3) makes libc say that it is not alone any more. But if the program
- * has a copy of that variable, the copy does not change.)
+ * A thread that is alone in its process can only be cancelled by itself. It
+ * does so before the call and not during it, so the type is left alone. (Once it has
+ * called pthread_cancel(3), libc's variable says that it is not alone. But a program may
+ * have its own copy of that variable, and the copy does not change. So a pending
+ * cancellation is tested for in either case.)
  */
 #ifndef MYEPOLL_CANCEL_H
 #define MYEPOLL_CANCEL_H

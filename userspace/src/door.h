@@ -138,7 +138,7 @@ static inline bool door_shut(long r)
 	return !door_answered(r) && r != -EINVAL && r != -ESPIPE && r != -EBADF && r != -ENOTTY;
 }
 
-/* Does somebody in between, a security module or a filter, forbid the call? */
+/* Is @r what a security module or a filter answers when it forbids the call? */
 static inline bool door_forbidden(long r)
 {
 	return r == -EPERM || r == -EACCES || r == -ENOSYS;
@@ -230,7 +230,7 @@ static __attribute__((constructor)) void door_start(void)
 		door_read_wish();
 }
 
-/* A wish that is unknown is complained of where it matters, and once. */
+/* Complains of an unknown wish once, and only in a program that has an instance. */
 static bool door_by_ioctl(void)
 {
 	int wish = atomic_load_explicit(&door_wish, memory_order_relaxed);
@@ -243,7 +243,7 @@ static bool door_by_ioctl(void)
 	return wish == WISH_IOCTL;
 }
 
-/* Does one of watched.h's tools look on? Asked where the door is chosen. */
+/* Does the program run under one of watched.h's tools? Set when the door is chosen. */
 static bool door_watched;
 
 /*

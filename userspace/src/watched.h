@@ -3,12 +3,12 @@
  * watched.h - what MemorySanitizer, ThreadSanitizer and Valgrind have to be told
  *
  * Private. These tools know what epoll's functions and system calls do to the
- * program's memory, and do not know the module's. Untold, they report what is
- * no fault: events that nobody wrote, data that one thread hands to another through
- * an instance and that both touch. A program that is watched takes the ioctl
- * door, where it is told, so that the fast paths need not ask. (Under Valgrind it has
- * to: Valgrind takes fadvise64 for a call that never blocks, and would let no other
- * thread run.)
+ * program's memory. They do not know what the module does to it, so they would report
+ * faults that are none: events that nobody wrote, or a race for data that one thread
+ * hands to another through an instance. A program under such a tool takes the ioctl
+ * door. Only the code of that door tells the tools, so the fast paths need not check
+ * for them. (Under Valgrind the fast door would not work: Valgrind believes that
+ * fadvise64 never blocks, and would let no other thread run.)
  */
 #ifndef MYEPOLL_WATCHED_H
 #define MYEPOLL_WATCHED_H
@@ -56,7 +56,10 @@ static inline bool watched(void)
 	return __msan_unpoison || __tsan_acquire || watched_valgrind(VALGRIND_RUNNING, 0, 0);
 }
 
-/* For ThreadSanitizer, an instance is an address. Two may share one, and hide a race. */
+/*
+ * The address that stands for an instance in what ThreadSanitizer is told. Two
+ * instances may share an address, and then a race between their users can go unreported.
+ */
 static inline void *watched_instance(int epfd)
 {
 	static char instances[256];
@@ -78,14 +81,14 @@ static inline void watched_signals(void)
 		pthread_sigmask(SIG_BLOCK, NULL, &now);
 }
 
-/* What was done before a ctl ... */
+/* What this thread did before a ctl happened before a wait that returns an event. */
 static inline void watched_release(int epfd)
 {
 	if (__tsan_release)
 		__tsan_release(watched_instance(epfd));
 }
 
-/* ... has happened for whoever gets an event. The module has written the events. */
+/* The other half of watched_release(). Also, the module has written @size bytes of events. */
 static inline void watched_acquire(int epfd, void *events, size_t size)
 {
 	if (__msan_unpoison)

@@ -187,8 +187,9 @@ private:
 	static constexpr std::int64_t forever = -1;
 
 	/*
-	 * The unit of a deadline centuries away may be one in which now can not be
-	 * told, or not subtracted; even comparing the two would overflow.
+	 * A deadline may be centuries away, and its unit so fine that the present time
+	 * does not fit, or that the difference of the two overflows. Even comparing them
+	 * would overflow. So seconds in a double decide first.
 	 */
 	template <typename Deadline, typename Now>
 	static constexpr std::int64_t left(Deadline deadline, Now now) noexcept
