@@ -247,19 +247,25 @@ static bool door_by_ioctl(void)
 static bool door_watched;
 
 /*
- * Choose the door, with an instance @epfd to try it on and the module's @features.
- *
- * The probe is a MOD whose event cannot be read. The module answers EFAULT before
- * it looks at anything else, so the probe does nothing to an instance in use. No
- * other file, closed door or seccomp filter gives that answer.
+ * Is the fast door open? The probe is a MOD whose event cannot be read. The module
+ * answers EFAULT before it looks at anything else, so the probe does nothing to the
+ * instance @epfd, which may be in use. No other file, closed door or seccomp filter
+ * gives that answer.
  */
+static __attribute__((cold)) bool door_fast_is_open(int epfd)
+{
+	return door_fast(epfd, (void *)-1L, MYEPOLL_FAST_ARGS(-1, EPOLL_CTL_MOD),
+			 MYEPOLL_FAST_CTL) == -EFAULT;
+}
+
+/* Choose the door, with an instance @epfd to try it on and the module's @features. */
 static void door_choose(int epfd, __u64 features)
 {
 	int door = MYEPOLL_DOOR_IOCTL;
 
 	door_watched = watched();
 	if (!door_by_ioctl() && (features & MYEPOLL_FEATURE_FAST_DOOR) && !door_watched &&
-	    door_fast(epfd, (void *)-1L, MYEPOLL_FAST_ARGS(-1, EPOLL_CTL_MOD), MYEPOLL_FAST_CTL) == -EFAULT)
+	    door_fast_is_open(epfd))
 		door = MYEPOLL_DOOR_FAST;
 	door_set(door);
 }
@@ -489,11 +495,12 @@ static inline long door_settle(const struct door_call *c, long r, bool *ours)
 	/*
 	 * EINVAL for an instance may be the module's answer. But the fast door may
 	 * have been shut since it was chosen: by a filter, or because the module was
-	 * loaded anew with fast_door=0. The ioctl door knows. It is the one to take
-	 * from now on if it says something else.
+	 * loaded anew with fast_door=0. The ioctl door knows. If it says something else,
+	 * it may be the one to take from now on. Or another thread may have changed what
+	 * the answer depends on, so the fast door is tried.
 	 */
 	r = door_ask_ioctl(c);
-	if (r != -EINVAL)
+	if (door_answered(r) && !door_fast_is_open(c->epfd))
 		door_set(MYEPOLL_DOOR_IOCTL);
 	return r;
 }

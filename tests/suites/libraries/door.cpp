@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "util.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -232,6 +233,41 @@ TEST_CASE("a driver's errors are not the module's", "[door]")
 			CHECK(ran.err == "");
 			CHECK(ran.status == 0);
 		}
+}
+
+// One thread adds and deletes, the other gets EINVAL or ENOENT for its MOD.
+CHILD(changing)
+{
+	Fd ep(myepoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(0);
+	std::atomic<bool> stop = false;
+	std::thread other([&] {
+		epoll_event exclusive = ev(EPOLLIN | EPOLLEXCLUSIVE);
+
+		while (!stop) {
+			myepoll_ctl(ep, EPOLL_CTL_ADD, target, &exclusive);
+			myepoll_ctl(ep, EPOLL_CTL_DEL, target, nullptr);
+		}
+	});
+
+	for (int i = 0; i < 50'000; i++) {
+		epoll_event e = ev(EPOLLIN);
+		const Result r = result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_MOD, target, &e); });
+
+		EXPECT(r == failed(EINVAL) || r == failed(ENOENT));
+	}
+	stop = true;
+	other.join();
+	print_door();
+	return 0;
+}
+
+TEST_CASE("an answer that changes meanwhile does not change the door", "[door]")
+{
+	const Ran ran = again("changing");
+
+	CHECK(ran.err == "");
+	CHECK(ran.out == best());
+	CHECK(ran.status == 0);
 }
 
 /* ASan and Valgrind do not run one on the other. */
