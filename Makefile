@@ -162,7 +162,7 @@ soak: built
 	@tests/suites/soak/run --minutes $(MINUTES) --kernel $(KERNEL)
 
 mistakes: debug-built built
-	@rc=0; tests/suites/ledger/plant || rc=1; tests/suites/fuzz/plant || rc=1; exit $$rc
+	@tests/tools/plant
 
 coverage: DEBUG := kasan
 coverage: debug-built
@@ -182,7 +182,7 @@ model: setup
 	@tests/model/run
 
 clean:
-	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz ledger log model module tests userspace vm)
+	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz log mistakes model module tests userspace vm)
 
 .PHONY: all bench bench-native built check clean coverage debug-built demo fuzz help install mistakes
 .PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
