@@ -3,8 +3,10 @@
 // system while they run.
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <thread>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "catch.hpp"
@@ -165,6 +167,28 @@ TEST_CASE_METHOD(Tidy, "quota: a limit of 0 allows no watch at all", "[accountin
 	      }) == 0);
 }
 
+TEST_CASE_METHOD(Tidy, "quota: the limit is no more than the largest signed number, and nothing but a number",
+		 "[accounting][sysctl]")
+{
+	Limit limit;
+	auto written = [](const char *text) {
+		Fd file(must_libc(open(be().max_user_watches().c_str(), O_WRONLY | O_CLOEXEC)));
+		return write(file, text, std::strlen(text)) < 0 ? -errno : 0;
+	};
+
+	limit.set(1000);
+	for (const char *wrong : { "9223372036854775808", "18446744073709551615", "-1", "ten" }) {
+		CAPTURE(wrong);
+		CHECK(written(wrong) == -EINVAL);
+		CHECK(std::stol(slurp(be().max_user_watches())) == 1000);
+	}
+	CHECK(written("9223372036854775807") == 0);
+	CHECK(as_nobody([](const Instance &ep) {
+		      Fd target = event_fd();
+		      return ep.add(target, EPOLLIN) ? 1 : 0;
+	      }) == 0);
+}
+
 TEST_CASE_METHOD(Case, "quota: a refused path takes no quota", "[accounting][sysctl]")
 {
 	allow_descriptors(2500);
@@ -198,7 +222,8 @@ TEST_CASE_METHOD(Tidy, "quota: a watch is counted for who made the instance, not
 		      if (setresuid(maker, maker, 0))
 			      return 200;
 		      Instance theirs;
-		      if (setresuid(0, 0, 0) || setresuid(adder, adder, 0))
+		      // The real user is who counts, not the effective one.
+		      if (setresuid(0, 0, 0) || setresuid(adder, maker, 0))
 			      return 201;
 		      Instance own;
 		      if (theirs.add(a, EPOLLIN) || theirs.add(b, EPOLLIN) || theirs.add(c, EPOLLIN) != -ENOSPC)

@@ -380,4 +380,11 @@ TEST_CASE_METHOD(Case, "one item holds all wait queues that its file names", "[c
 		CHECK(waiter.result() == 1);
 		CHECK(waiter.events() == Events{ { EPOLLIN | EPOLLOUT, 1 } });
 	}
+	// And it leaves all of them.
+	while (write(both, "0123456789abcdef", 16) > 0)
+		;
+	REQUIRE(ep.del(both) == 0);
+	drain(both);
+	send_byte(both);
+	CHECK(ep.wait().empty());
 }

@@ -446,6 +446,7 @@ TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll is no target of a [myepo
 	CHECK(watches_nothing(ours) != be().native());
 	CHECK(ours.mod(theirs.fd(), EPOLLIN, 1) == (be().native() ? 0 : -ENOENT));
 	CHECK(ours.del(theirs.fd()) == (be().native() ? 0 : -ENOENT));
+	CHECK(ours.add(theirs.fd(), EPOLLIN | EPOLLEXCLUSIVE, 1) == -EINVAL); // as on any instance
 }
 
 TEST_CASE_METHOD(Tidy, "mixed kinds: the kernel's epoll watches an instance like any file", "[nesting][mixed]")

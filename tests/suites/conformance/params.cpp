@@ -69,10 +69,17 @@ TEST_CASE_METHOD(Case, "busy poll parameters: what is EINVAL, EFAULT, EPERM chan
 	params p{};
 
 	CHECK(set(ep.fd(), good) == 0);
-	CHECK(set(ep.fd(), { 10, 4, 1, 1 }) == -EINVAL);		   // pad
-	CHECK(set(ep.fd(), { 1U + INT_MAX, 4, 1, 0 }) == -EINVAL); // usecs
-	CHECK(set(ep.fd(), { UINT_MAX, 4, 1, 0 }) == -EINVAL);
-	CHECK(set(ep.fd(), { 10, 4, 2, 0 }) == -EINVAL); // prefer
+	constexpr params wrong[] = {
+		{ 20, 5, 0, 1 },	    // pad
+		{ 1U + INT_MAX, 5, 0, 0 }, // usecs
+		{ UINT_MAX, 5, 0, 0 },
+		{ 20, 5, 2, 0 }, // prefer
+	};
+	for (const params &bad : wrong) {
+		CHECK(set(ep.fd(), bad) == -EINVAL);
+		CHECK(get(ep.fd(), &p) == 0);
+		CHECK(p == good);
+	}
 	CHECK(ioctl(ep.fd(), set_params, bad_event()) == -1);
 	CHECK(errno == EFAULT);
 	CHECK(ioctl(ep.fd(), get_params, bad_event()) == -1);

@@ -19,6 +19,12 @@ int poll_now(int fd, short events = every_bit, int timeout_ms = 0)
 	return n == 0 ? 0 : p.revents;
 }
 
+// A poll looks once more when its time is up: what it says is no sign that it was woken.
+bool woken(const Blocked &poller)
+{
+	return poller.done_within(patience_ms / 2);
+}
+
 } // namespace
 
 TEST_CASE_METHOD(Case, "poll says IN and RDNORM while an item is ready, and nothing else", "[poll]")
@@ -63,6 +69,19 @@ TEST_CASE_METHOD(Case, "poll looks past stale items at the ready ones", "[poll]"
 	CHECK(data_of(ep.wait()) == Data{ 3 });
 	put(b);
 	CHECK(data_of(ep.wait()) == Data{ 3, 2 });
+
+	// These have left the list: they come when they are ready again.
+	take(b);
+	take(c);
+	CHECK(ep.wait().empty());
+	for (const Fd *fd : { &a, &b, &c })
+		put(*fd);
+	take(a);
+	take(b);
+	CHECK(poll_now(ep.fd()) == (POLLIN | POLLRDNORM));
+	put(b);
+	put(a);
+	CHECK(data_of(ep.wait()) == Data{ 3, 2, 1 });
 }
 
 TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD of what is ready", "[poll]")
@@ -75,6 +94,7 @@ TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD 
 		Blocked thread(poller);
 		thread.asleep();
 		put(target);
+		CHECK(woken(thread));
 		CHECK(thread.result() == (POLLIN | POLLRDNORM));
 		take(target);
 	}
@@ -82,6 +102,7 @@ TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD 
 		Blocked thread(poller);
 		thread.asleep();
 		REQUIRE(ep.mod(target, EPOLLOUT, 1) == 0);
+		CHECK(woken(thread));
 		CHECK(thread.result() == (POLLIN | POLLRDNORM));
 		REQUIRE(ep.del(target) == 0);
 	}
@@ -89,6 +110,7 @@ TEST_CASE_METHOD(Case, "a blocked poll is woken by an event, and by ADD and MOD 
 		Blocked thread(poller);
 		thread.asleep();
 		REQUIRE(ep.add(target, EPOLLOUT, 1) == 0);
+		CHECK(woken(thread));
 		CHECK(thread.result() == (POLLIN | POLLRDNORM));
 	}
 }
@@ -104,6 +126,8 @@ TEST_CASE_METHOD(Case, "pollers and waiters are both woken", "[poll]")
 	for (Blocked *thread : { &a, &b, &waiter })
 		thread->asleep();
 	put(target);
+	CHECK(woken(a));
+	CHECK(woken(b));
 	CHECK(a.result() == POLLIN);
 	CHECK(b.result() == POLLIN);
 	CHECK(waiter.result() == 1);
@@ -151,6 +175,7 @@ TEST_CASE_METHOD(Case, "poll on a nested instance looks all the way down", "[pol
 	Blocked thread([&] { return poll_now(outer.fd(), every_bit, patience_ms); });
 	thread.asleep();
 	put(target);
+	CHECK(woken(thread));
 	CHECK(thread.result() == (POLLIN | POLLRDNORM));
 	take(target);
 	CHECK(poll_now(outer.fd()) == 0);

@@ -112,7 +112,7 @@ TEST_CASE_METHOD(Case, "EINTR comes with SA_RESTART too", "[signals]")
 	CHECK(waiter.result() == -EINTR);
 	CHECK(handled == 1);
 
-	Blocked masked([&] { return restart.pwait(-1, 0); });
+	Blocked masked([&] { return restart.pwait(patience_ms, 0); });
 	masked.asleep();
 	pthread_kill(masked.thread(), SIGUSR1);
 	CHECK(masked.result() == -EINTR);
@@ -246,7 +246,7 @@ TEST_CASE_METHOD(Case, "no mask keeps SIGKILL away from a wait", "[signals]")
 	std::uint64_t all = ~0ULL;
 	pid_t child = start_child([&] {
 		epoll_event buffer[1];
-		return be().pwait(ep.fd(), buffer, 1, -1, &all);
+		return be().pwait(ep.fd(), buffer, 1, patience_ms, &all);
 	});
 	until_asleep_in_wait(child);
 	kill(child, SIGKILL);
@@ -258,14 +258,14 @@ TEST_CASE_METHOD(Case, "stopped and continued, a wait is EINTR; no mask keeps SI
 	std::uint64_t all = ~0ULL;
 	pid_t child = start_child([&] {
 		epoll_event buffer[1];
-		return -be().pwait(ep.fd(), buffer, 1, -1, &all);
+		return -be().pwait(ep.fd(), buffer, 1, patience_ms, &all);
 	});
 	int status = 0;
 
 	until_asleep_in_wait(child);
 	kill(child, SIGSTOP);
 	REQUIRE(waitpid(child, &status, WUNTRACED) == child);
-	CHECK(WIFSTOPPED(status));
+	REQUIRE(WIFSTOPPED(status));
 	kill(child, SIGCONT);
 	CHECK(child_status(child) == EINTR);
 }

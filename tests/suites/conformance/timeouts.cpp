@@ -4,7 +4,6 @@
 #include <climits>
 
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "catch.hpp"
 #include "support.hpp"
@@ -117,37 +116,6 @@ TEST_CASE_METHOD(Case, "the longest timeout in milliseconds waits for an event",
 	waiter.asleep();
 	put(target);
 	CHECK(waiter.result() == 1);
-}
-
-TEST_CASE_METHOD(Case, "wake-ups for nothing do not move the deadline", "[timeouts]")
-{
-	Fd target = event_fd();
-	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
-	constexpr int ms = 300;
-	auto start = Clock::now();
-	Blocked waiter([&] {
-		// It may win the race against take(); then the rest of the time counts.
-		for (;;) {
-			auto spent = std::chrono::duration_cast<milliseconds>(Clock::now() - start).count();
-			int n = ep.count(spent >= ms ? 0 : ms - static_cast<int>(spent));
-			if (n == 0)
-				return 0;
-		}
-	});
-	int rounds = 0;
-
-	while (!waiter.done()) {
-		put(target);
-		take(target);
-		rounds++;
-		usleep(500);
-		if (Clock::now() - start > milliseconds(patience_ms))
-			break;
-	}
-	CHECK(waiter.done());
-	CHECK(waiter.result() == 0);
-	CHECK(Clock::now() - start >= milliseconds(ms));
-	CHECK(rounds > 0);
 }
 
 TEST_CASE_METHOD(Case, "a large timer slack makes a wait no shorter", "[timeouts]")

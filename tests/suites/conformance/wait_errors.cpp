@@ -115,6 +115,11 @@ TEST_CASE_METHOD(Case, "wait: a buffer that ends early: what fitted is delivered
 	CHECK(be().wait(ep.fd(), room_for_two, 6, 0) == 2);
 	CHECK(Data{ room_for_two[0].data.u64, room_for_two[1].data.u64 } == Data{ 0, 1 });
 	CHECK(data_of(ep.wait()) == Data{ 2, 3, 4, 5, 0, 1 });
+	// No harvest has them any more: they can go.
+	CHECK(be().wait(ep.fd(), room_for_none, 6, 0) == -EFAULT);
+	for (const Fd &target : targets)
+		CHECK(ep.del(target) == 0);
+	CHECK(ep.wait().empty());
 	munmap(pages, 8192);
 }
 

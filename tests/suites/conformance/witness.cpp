@@ -118,6 +118,28 @@ TEST_CASE_METHOD(Watched, "a wakeup's key decides who looks, the file what is th
 	CHECK(ep.wait().empty());
 }
 
+TEST_CASE_METHOD(Watched, "one-shot: no wakeup gives a spent watch a place in the order", "[oneshot][witness]")
+{
+	Instance ep;
+	Fd other = event_fd();
+	REQUIRE(ep.add(file, EPOLLIN | EPOLLONESHOT, 1) == 0);
+	REQUIRE(ep.add(other, EPOLLIN, 2) == 0);
+	file.ready(EPOLLIN);
+
+	for (std::uint32_t key : { 0U, std::uint32_t(EPOLLIN) }) {
+		CAPTURE(key);
+		file.wake(0);
+		CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
+		file.wake(key);
+		put(other);
+		REQUIRE(ep.mod(file, EPOLLIN | EPOLLONESHOT, 1) == 0);
+		CHECK(data_of(ep.wait()) == Data{ 2, 1 });
+		take(other);
+		CHECK(ep.wait().empty());
+		REQUIRE(ep.mod(file, EPOLLIN | EPOLLONESHOT, 1) == 0);
+	}
+}
+
 TEST_CASE_METHOD(Watched, "a wakeup for what is gone again does not end a wait", "[witness]")
 {
 	Instance ep;
@@ -132,6 +154,23 @@ TEST_CASE_METHOD(Watched, "a wakeup for what is gone again does not end a wait",
 	file.ready(EPOLLIN);
 	file.wake(EPOLLIN);
 	CHECK(waiter.result() == 1);
+}
+
+TEST_CASE_METHOD(Watched, "wakeups for nothing do not move the deadline of a wait", "[timeouts][witness]")
+{
+	constexpr int ms = 300;
+	Instance ep;
+	REQUIRE(ep.add(file, EPOLLIN, 1) == 0);
+	auto start = Clock::now();
+	Blocked waiter(ep, ms);
+	int woken = 0;
+
+	while (!waiter.done_within(20) && Clock::now() - start < milliseconds(patience_ms / 3))
+		woken += file.wake(EPOLLIN);
+	CHECK(waiter.done());
+	CHECK(waiter.result() == 0);
+	CHECK(Clock::now() - start >= milliseconds(ms));
+	CHECK(woken > 0);
 }
 
 TEST_CASE_METHOD(Watched, "events that no file of Linux has come if the file says so and they were asked for",

@@ -285,6 +285,43 @@ TEST_CASE_METHOD(Case, "one-shot: each arming gives one event to one waiter")
 	CHECK(harvests <= armed);
 }
 
+TEST_CASE_METHOD(Case, "MOD that asks for what comes at the same moment finds it, or is woken by it")
+{
+	Fd target = event_fd();
+	std::atomic<long> rounds{ 0 }, writes{ 0 };
+	auto linger = [](std::mt19937 &random) {
+		for (std::atomic<int> n = pick(random, 200); n > 0;)
+			n--;
+	};
+	REQUIRE(ep.add(target, 0, 1) == 0);
+
+	Race race;
+	race.run(1, [&](auto &random) {
+		long round = ++rounds; // the writer's word
+		linger(random);
+		if (ep.mod(target, EPOLLIN, 1) != 0)
+			race.fail("MOD");
+		while (writes != round)
+			;
+		if (ep.count(0) != 1)
+			race.fail("ready and asked for, and no event");
+		take(target);
+		if (ep.mod(target, 0, 1) != 0)
+			race.fail("MOD back");
+		if (ep.count(0) != 0)
+			race.fail("not asked for");
+	});
+	race.run_beside(1, [&](auto &random) {
+		long round = rounds;
+		if (writes == round)
+			return;
+		linger(random);
+		put(target);
+		writes = round;
+	});
+	CHECK(race.join() == "");
+}
+
 TEST_CASE_METHOD(Tidy, "exclusive: every write wakes somebody who is asleep")
 {
 	constexpr int instances = 4;
