@@ -140,6 +140,21 @@ TEST_CASE_METHOD(Watched, "one-shot: no wakeup gives a spent watch a place in th
 	}
 }
 
+TEST_CASE_METHOD(Watched, "what comes while MOD asks the file is for the new mask", "[ctl][witness]")
+{
+	Instance ep;
+	REQUIRE(ep.add(file, 0, 1) == 0);
+	file.call(WITNESS_STALL, 1);
+	Blocked changed([&] { return ep.mod(file, EPOLLIN, 2); });
+	settle();
+	CHECK_FALSE(changed.done());
+	file.ready(EPOLLIN);
+	file.wake(EPOLLIN);
+	file.call(WITNESS_STALL, 0);
+	CHECK(changed.result() == 0);
+	CHECK(ep.wait() == Events{ { EPOLLIN, 2 } });
+}
+
 TEST_CASE_METHOD(Watched, "a wakeup for what is gone again does not end a wait", "[witness]")
 {
 	Instance ep;

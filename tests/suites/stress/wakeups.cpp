@@ -23,6 +23,55 @@ std::uint64_t try_take(int fd)
 
 } // namespace
 
+namespace {
+
+// Rounds in which a thread does one thing while another writes, each after a moment of its
+// own, so that the two meet anywhere.
+struct RaceWithWrites {
+	explicit RaceWithWrites(const Fd &file) : target(file) {}
+
+	// `act` beside the write, `found` after it, `done` when it has been read again
+	std::string run(const std::function<bool()> &act, const std::function<bool()> &found,
+			const std::function<bool()> &done)
+	{
+		Race race;
+		race.run(1, [&](auto &random) {
+			long round = ++rounds; // the writer's word
+			linger(random);
+			if (!act())
+				race.fail("beside the write");
+			while (writes != round)
+				;
+			if (!found())
+				race.fail("after the write");
+			take(target);
+			if (!done())
+				race.fail("after it was read");
+		});
+		race.run_beside(1, [&](auto &random) {
+			long round = rounds;
+			if (writes == round)
+				return;
+			linger(random);
+			put(target);
+			writes = round;
+		});
+		return race.join();
+	}
+
+private:
+	const Fd &target;
+	std::atomic<long> rounds{ 0 }, writes{ 0 };
+
+	static void linger(std::mt19937 &random)
+	{
+		for (std::atomic<int> n = pick(random, 200); n > 0;)
+			n--;
+	}
+};
+
+} // namespace
+
 TEST_CASE_METHOD(Case, "edge: what producers write, waiters find, all of it", "[ledger1]")
 {
 	// A waiter reads what it is told of, and only that. The sum at the end
@@ -288,38 +337,23 @@ TEST_CASE_METHOD(Case, "one-shot: each arming gives one event to one waiter")
 TEST_CASE_METHOD(Case, "MOD that asks for what comes at the same moment finds it, or is woken by it")
 {
 	Fd target = event_fd();
-	std::atomic<long> rounds{ 0 }, writes{ 0 };
-	auto linger = [](std::mt19937 &random) {
-		for (std::atomic<int> n = pick(random, 200); n > 0;)
-			n--;
-	};
 	REQUIRE(ep.add(target, 0, 1) == 0);
 
-	Race race;
-	race.run(1, [&](auto &random) {
-		long round = ++rounds; // the writer's word
-		linger(random);
-		if (ep.mod(target, EPOLLIN, 1) != 0)
-			race.fail("MOD");
-		while (writes != round)
-			;
-		if (ep.count(0) != 1)
-			race.fail("ready and asked for, and no event");
-		take(target);
-		if (ep.mod(target, 0, 1) != 0)
-			race.fail("MOD back");
-		if (ep.count(0) != 0)
-			race.fail("not asked for");
-	});
-	race.run_beside(1, [&](auto &random) {
-		long round = rounds;
-		if (writes == round)
-			return;
-		linger(random);
-		put(target);
-		writes = round;
-	});
-	CHECK(race.join() == "");
+	RaceWithWrites race(target);
+	CHECK(race.run([&] { return ep.mod(target, EPOLLIN, 1) == 0; },
+		       [&] { return ep.count(0) == 1; },
+		       [&] { return ep.mod(target, 0, 1) == 0 && ep.count(0) == 0; }) == "");
+}
+
+TEST_CASE_METHOD(Case, "a wait that goes to sleep as an event comes does not sleep on it")
+{
+	Fd target = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+
+	RaceWithWrites race(target);
+	CHECK(race.run([&] { return ep.count(patience_ms / 2) == 1; },
+		       [&] { return ep.count(0) == 1; },
+		       [&] { return ep.count(0) == 0; }) == "");
 }
 
 TEST_CASE_METHOD(Tidy, "exclusive: every write wakes somebody who is asleep")
