@@ -163,7 +163,7 @@ TEST_CASE_METHOD(Tidy, "quota: threads that race for the last watches never get 
 	      }) == 0);
 }
 
-TEST_CASE_METHOD(Tidy, "quota: a user among 8,000 is found as fast as one alone", "[exhaustion][quota]")
+TEST_CASE_METHOD(Tidy, "quota: a user among 8000 is found as fast as one alone", "[exhaustion][quota]")
 {
 	if (skip_unless(!be().native(), "the kernel's own counts are not what is tested"))
 		return;
