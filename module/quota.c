@@ -133,7 +133,7 @@ struct myep_quota *myep_quota_get(void)
 		spin_unlock_irq(&quota_lock);
 
 		if (quota) {
-			if (quota != fresh)
+			if (unlikely(fresh && fresh != quota))
 				kfree(fresh);
 			return quota;
 		}

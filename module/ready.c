@@ -511,7 +511,8 @@ static void batch_poll(struct batch *b)
  *
  * Return: how many were written.
  */
-static int batch_put(struct batch *b, struct epoll_event __user *events)
+static __always_inline int batch_put(struct batch *b,
+				     struct epoll_event __user *events)
 {
 	struct epoll_event __user *event = events;
 	/* Not by index: UBSAN's check of its bounds would be a call, not allowed below. */
