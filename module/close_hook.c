@@ -196,23 +196,31 @@ int __myep_closes_are_seen(void)
 	return -ENODEV;
 }
 
-/*
- * Let the handler see __fput() alone. ftrace_set_filter() (as of 6.12) mistakes the
- * -ENOMEM of its only entry for a number of functions found, and leaves the filter
- * empty. That would mean every function, and this handler would recurse for ever. An
- * empty filter is ftrace's one empty hash. So is the notrace list, once it is emptied
- * here, and the two can be compared.
+/**
+ * myep_trace_only - let an ftrace handler see one function alone
+ * @ops: the handler, not registered yet
+ * @symbol: the function
+ *
+ * ftrace_set_filter() (as of 6.12) mistakes the -ENOMEM of its only entry for a number of
+ * functions found, and leaves the filter empty. That would mean every function, and a
+ * handler could recurse for ever. An empty filter is ftrace's one empty hash. So is the
+ * notrace list, once it is emptied here, and the two can be compared.
+ *
+ * Return: 0 or an errno; -EINVAL if it is not there, or cannot be traced.
  */
-static int __init set_filter(void)
+int myep_trace_only(struct ftrace_ops *ops, const char *symbol)
 {
-	static char func[] __initdata = "__fput";
-	int err;
+	/* It is taken apart where it stands. */
+	unsigned char name[64];
+	int err, len = strscpy(name, symbol, sizeof(name));
 
-	err = ftrace_set_filter(&fput_ops, func, sizeof(func) - 1, 1);
+	if (len < 0)
+		return len;
+	err = ftrace_set_filter(ops, name, len, 1);
 	if (!err)
-		err = ftrace_set_notrace(&fput_ops, NULL, 0, 1);
-	if (!err && rcu_access_pointer(fput_ops.func_hash->filter_hash) ==
-		    rcu_access_pointer(fput_ops.func_hash->notrace_hash))
+		err = ftrace_set_notrace(ops, NULL, 0, 1);
+	if (!err && rcu_access_pointer(ops->func_hash->filter_hash) ==
+		    rcu_access_pointer(ops->func_hash->notrace_hash))
 		err = -ENOMEM;
 	return err;
 }
@@ -238,7 +246,7 @@ int __init myep_close_hook_init(void)
 {
 	int err;
 
-	err = set_filter();
+	err = myep_trace_only(&fput_ops, "__fput");
 	if (err) {
 		pr_err("this kernel's __fput() cannot be traced (%d): not loading\n",
 		       err);

@@ -18,6 +18,12 @@
 #include <linux/uaccess.h>
 #include <linux/version.h>
 
+#include <asm/asm-offsets.h>
+#include <asm/frame.h>
+#include <asm/ibt.h>
+#include <asm/linkage.h>
+#include <asm/nospec-branch.h>
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || \
 	LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 #error "myepoll supports Linux 6.1 to 6.12"
@@ -117,5 +123,90 @@ static inline void myep_file_rearm(struct file *file)
 {
 	atomic_long_set(&file->f_count, 1);
 }
+
+/**
+ * myep_fdget - fdget(), as one word
+ * @fd: a file descriptor
+ *
+ * Return: for myep_fd_file() and myep_fdput(); struct fd is one word since 6.12 only.
+ */
+static inline unsigned long myep_fdget(unsigned int fd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return fdget(fd).word;
+#else
+	return __fdget(fd);
+#endif
+}
+
+static inline struct file *myep_fd_file(unsigned long word)
+{
+	return (struct file *)(word & ~3UL);
+}
+
+static inline void myep_fdput(unsigned long word)
+{
+	if (word & FDPUT_FPUT)
+		fput(myep_fd_file(word));
+}
+
+/* Is the current program a 32-bit one, or x32? Not: is this system call. */
+static inline bool myep_task_is_32bit(void)
+{
+	return test_thread_flag(TIF_ADDR32);
+}
+
+/* register_ftrace_direct() of struct ftrace_ops: 6.4; before, with _multi in its name. */
+static inline int myep_register_direct(struct ftrace_ops *ops, unsigned long addr)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	return register_ftrace_direct(ops, addr);
+#else
+	return register_ftrace_direct_multi(ops, addr);
+#endif
+}
+
+static inline int myep_unregister_direct(struct ftrace_ops *ops, unsigned long addr)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	return unregister_ftrace_direct(ops, addr, false);
+#else
+	return unregister_ftrace_direct_multi(ops, addr);
+#endif
+}
+
+/* The account of calls that fentry needs not: 6.2 */
+#ifndef CALL_DEPTH_ACCOUNT
+#define CALL_DEPTH_ACCOUNT	""
+#endif
+
+/*
+ * A stub for an ftrace direct call, see adopt.c: calls @enter with the arguments of the
+ * traced function, of which there is one; then returns into that function, or into the
+ * one that @enter has returned, with the second word of its answer as the second argument.
+ */
+#define MYEP_ENTRY_STUB(stub, enter)			\
+void stub(void);					\
+asm(							\
+	"	.pushsection .text, \"ax\", @progbits\n"	\
+	"	.p2align 4\n"				\
+	"	.globl " #stub "\n"			\
+	"	.type " #stub ", @function\n"		\
+	#stub ":\n"					\
+	ASM_ENDBR					\
+	FRAME_BEGIN					\
+	CALL_DEPTH_ACCOUNT				\
+	"	pushq %rdi\n"				\
+	"	call " #enter "\n"			\
+	"	popq %rdi\n"				\
+	FRAME_END					\
+	"	testq %rax, %rax\n"			\
+	"	jnz 1f\n"				\
+	ASM_RET						\
+	"1:	movq %rax, (%rsp)\n"			\
+	"	movq %rdx, %rsi\n"			\
+	ASM_RET						\
+	"	.size " #stub ", . - " #stub "\n"	\
+	"	.popsection\n")
 
 #endif /* _MYEPOLL_COMPAT_H */

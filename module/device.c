@@ -2,7 +2,7 @@
 /*
  * device.c - the doors
  *
- * /dev/myepoll, which creates instances, and the two ways into an instance: the
+ * /dev/myepoll, which creates instances, and two of the ways into an instance: the
  * ioctls and ->fadvise. A door takes its arguments apart, checks what the system
  * call it stands for would have checked before it had the instance, and calls
  * the one body, myep_ctl() or myep_wait(). It takes no lock.
@@ -17,39 +17,16 @@
 #include "../uapi/myepoll.h"
 #include "internal.h"
 
-#define MAX_EVENTS	(INT_MAX / (int)sizeof(struct epoll_event))
-
-/* The checks of epoll_wait(2), in the order of Linux 6.15. */
-static __always_inline int check_buffer(struct epoll_event __user *events,
-					int max)
+static int fast_ctl(struct myep *ep, const void __user *event, u64 args)
 {
-	if (unlikely(max <= 0 || max > MAX_EVENTS))
-		return -EINVAL;
-	if (unlikely(!myep_access_ok(events, max * sizeof(*events))))
-		return -EFAULT;
-	return 0;
-}
-
-static int fast_ctl(struct myep *ep, const void __user *uevent, u64 args)
-{
-	const struct epoll_event __user *event = uevent;
 	int fd = lower_32_bits(args);
 	int op = upper_32_bits(args);
 	__poll_t events = 0;
 	u64 data = 0;
 
-	if (op != EPOLL_CTL_DEL) {
-		/* Two loads, where copy_from_user() would be three calls. */
-		if (!user_read_access_begin(event, sizeof(*event)))
-			return -EFAULT;
-		unsafe_get_user(events, &event->events, fault);
-		unsafe_get_user(data, &event->data, fault);
-		user_read_access_end();
-	}
+	if (op != EPOLL_CTL_DEL && myep_get_event(event, &events, &data))
+		return -EFAULT;
 	return myep_ctl(ep, op, fd, events, data);
-fault:
-	user_read_access_end();
-	return -EFAULT;
 }
 
 static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
@@ -57,7 +34,7 @@ static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
 	struct epoll_event __user *events = uevents;
 	int max = lower_32_bits(args);
 	int ms = upper_32_bits(args);
-	int err = check_buffer(events, max);
+	int err = myep_check_buffer(events, max);
 
 	if (unlikely(err))
 		return err;
@@ -163,7 +140,7 @@ static __always_inline long ioctl_wait(struct file *file, void __user *arg,
 		return -EINVAL;
 
 	events = u64_to_user_ptr(wait.events);
-	err = check_buffer(events, wait.maxevents);
+	err = myep_check_buffer(events, wait.maxevents);
 	if (err)
 		return err;
 
@@ -251,19 +228,21 @@ bool myep_is_instance(const struct file *file)
 	return file->f_op == &instance_fops;
 }
 
-/* The order of failures is that of epoll_create1(2). */
-static __always_inline long ioctl_create(void __user *arg, size_t size)
+/**
+ * myep_create - the body of epoll_create1(2)
+ * @flags: 0 or EPOLL_CLOEXEC
+ * @adopted: it is that system call
+ *
+ * The order of failures is that of the system call.
+ *
+ * Return: a new file descriptor; or -ENOMEM, -EMFILE, -ENFILE, or what
+ * myep_closes_are_seen() says.
+ */
+long myep_create(unsigned int flags, bool adopted)
 {
-	struct myepoll_create create;
 	struct file *file;
 	struct myep *ep;
 	int fd, err;
-
-	err = get_args(&create, sizeof(create), 8, arg, size);
-	if (err)
-		return err;
-	if (create.flags & ~MYEPOLL_CLOEXEC || create.reserved)
-		return -EINVAL;
 
 	err = myep_closes_are_seen();
 	if (err)
@@ -272,15 +251,19 @@ static __always_inline long ioctl_create(void __user *arg, size_t size)
 	ep = myep_alloc();
 	if (!ep)
 		return -ENOMEM;
+	if (adopted) {
+		ep->adopted = true;
+		myep_adopt_get();
+	}
 
-	fd = get_unused_fd_flags(O_RDWR | create.flags);
+	fd = get_unused_fd_flags(O_RDWR | flags);
 	if (fd < 0) {
 		err = fd;
 		goto err_put;
 	}
 
 	file = anon_inode_getfile("[myepoll]", &instance_fops, ep,
-				  O_RDWR | create.flags);
+				  O_RDWR | flags);
 	if (IS_ERR(file)) {
 		err = PTR_ERR(file);
 		goto err_fd;
@@ -294,6 +277,19 @@ err_fd:
 err_put:
 	myep_put(ep);
 	return err;
+}
+
+static __always_inline long ioctl_create(void __user *arg, size_t size)
+{
+	struct myepoll_create create;
+	int err;
+
+	err = get_args(&create, sizeof(create), 8, arg, size);
+	if (err)
+		return err;
+	if (create.flags & ~MYEPOLL_CLOEXEC || create.reserved)
+		return -EINVAL;
+	return myep_create(create.flags, false);
 }
 
 static long device_ioctl_any_size(unsigned int cmd, void __user *arg);

@@ -56,6 +56,8 @@ void myep_free(struct myep *ep)
 {
 	WARN_ON_ONCE(!list_empty(&ep->items));
 	myep_quota_put(ep->quota);
+	if (unlikely(ep->adopted))
+		myep_adopt_put();
 	/* irq_work touches the work once more after its handler. */
 	if (unlikely(ep->rewoken))
 		kfree_rcu(ep, rcu);

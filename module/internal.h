@@ -89,7 +89,7 @@
  *			each close by a worker
  *   busy_poll		READ_ONCE/WRITE_ONCE
  *   closing		ep->mtx
- *   quota		set once
+ *   adopted, quota	set once
  *
  * struct myep_item
  *   ep, file, fd, nested, alone	set once, before the item enters the index
@@ -181,6 +181,15 @@
  * where that does not work. The handler must not sleep.
  *
  *
+ * Adoption
+ * --------
+ *
+ * A third way in beside the two doors of device.c, for programs that know nothing of the
+ * module: epoll's own system calls of processes that carry a mark. adopt.c attaches a
+ * direct call of ftrace to each, while a parameter says so. What holds the module and
+ * the entries meanwhile is said there.
+ *
+ *
  * Foreign epoll
  * -------------
  *
@@ -253,6 +262,7 @@ struct myep_busy_poll {
  * @refs:	references: see "What guards each field"
  * @paths:	paths up the graph of instances, to those that nobody watches: how many,
  *		by their number of links
+ * @adopted:	made by a system call of epoll's (adopt.c)
  * @nest_seq:	the last search that came by
  * @paths_seq:	the last search that counted @paths
  * @rcu:	frees it where @rewake was used
@@ -278,6 +288,7 @@ struct myep {
 	atomic_t watchers;
 	refcount_t refs;
 	u16 paths[MYEP_MAX_NESTS + 1];
+	bool adopted;
 	union {
 		struct {
 			u64 nest_seq;
@@ -373,6 +384,7 @@ extern struct kmem_cache *myep_entry_cache;
 
 /* device.c */
 bool myep_is_instance(const struct file *file);
+long myep_create(unsigned int flags, bool adopted);
 int __init myep_device_init(void);
 void myep_device_exit(void);
 
@@ -498,6 +510,43 @@ int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
 int myep_wait_masked(struct myep *ep, struct epoll_event __user *events,
 		     int max, s64 timeout, u64 mask);
 
+#define MYEP_MAX_EVENTS	(INT_MAX / (int)sizeof(struct epoll_event))
+
+/* The checks of epoll_wait(2), in the order of Linux 6.15. Return: 0 or an errno. */
+static __always_inline int myep_check_buffer(struct epoll_event __user *events,
+					     int max)
+{
+	if (unlikely(max <= 0 || max > MYEP_MAX_EVENTS))
+		return -EINVAL;
+	if (unlikely(!myep_access_ok(events, max * sizeof(*events))))
+		return -EFAULT;
+	return 0;
+}
+
+/*
+ * Read an event of the caller's: two loads, where copy_from_user() would be three calls.
+ * Return: 0 or -EFAULT.
+ */
+static __always_inline int myep_get_event(const struct epoll_event __user *event,
+					  __poll_t *events, u64 *data)
+{
+	if (!user_read_access_begin(event, sizeof(*event)))
+		return -EFAULT;
+	unsafe_get_user(*events, &event->events, fault);
+	unsafe_get_user(*data, &event->data, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+/* adopt.c */
+void myep_adopt_get(void);
+void myep_adopt_put(void);
+void __init myep_adopt_init(void);
+void myep_adopt_exit(void);
+
 /* nesting.c */
 int myep_nest_prepare(struct myep *child);
 int myep_nest_begin(struct myep *ep, struct myep *child);
@@ -510,6 +559,7 @@ int __init myep_close_hook_init(void);
 void __init myep_close_hook_go(void);
 void myep_close_hook_exit(void);
 int __myep_closes_are_seen(void);
+int myep_trace_only(struct ftrace_ops *ops, const char *symbol);
 
 DECLARE_STATIC_KEY_FALSE(myep_probing);
 

@@ -72,6 +72,7 @@ static int __init myep_init(void)
 		goto err_hook;
 
 	myep_close_hook_go();
+	myep_adopt_init();
 	return 0;
 
 err_hook:
@@ -94,6 +95,7 @@ static void __exit myep_exit(void)
 {
 	myep_device_exit();
 	myep_instances_drain();
+	myep_adopt_exit();
 	myep_ws_exit();
 	myep_quota_exit();
 	myep_close_hook_exit();

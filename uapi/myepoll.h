@@ -157,4 +157,20 @@ struct myepoll_wait {
 #define MYEPOLL_FAST_ARGS(lo, hi) \
 	((__s64)(((__u64)(__u32)(hi) << 32) | (__u32)(lo)))
 
+/*
+ * Adoption
+ * --------
+ *
+ * A bit of personality(2) that the kernel has no use for. Where the module's parameter
+ * "adopt" is 1, epoll_create(2) and epoll_create1(2) of a process that has it make an
+ * instance of the module's, and epoll_ctl(2), epoll_wait(2), epoll_pwait(2) and
+ * epoll_pwait2(2) on such an instance are the module's, with the same results as by the
+ * two doors. On other descriptors they are the kernel's.
+ *
+ * No privilege is needed. fork(2) and clone(2) inherit the bit, execve(2) keeps it. A
+ * program that has gained privilege by execve(2) (AT_SECURE in getauxval(3)) makes
+ * instances of the kernel's.
+ */
+#define MYEPOLL_PERSONALITY	0x10000000
+
 #endif /* _UAPI_MYEPOLL_H */
