@@ -33,7 +33,7 @@ help:
 	@echo
 	@echo 'make [module]      the module for KVER= (default: this kernel, $(shell uname -r))'
 	@echo 'make install       ... and put it where modprobe finds it; make uninstall'
-	@echo 'make userspace     the C and C++ libraries, the preload library, examples'
+	@echo 'make userspace     the C and C++ libraries, the preload library, the tool, examples'
 	@echo 'make tests-build   the test programs'
 	@echo 'make setup         fetch packages and the kernels for the VM'
 	@echo 'make test-debug    run the tests on kernels made to catch mistakes: $(DEBUG_KERNELS)'

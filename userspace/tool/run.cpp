@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#include "run.hpp"
+
+#include "program.hpp"
+#include "tool.hpp"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string_view>
+
+#include <unistd.h>
+
+namespace {
+
+constexpr char about[] =
+	"There are two ways. By adoption the module serves epoll's own system calls of COMMAND\n"
+	"and of all that it starts. The module's parameter \"adopt\" must be 1; that is root's to\n"
+	"decide, and COMMAND needs no privilege then, nor the device, and finds its environment\n"
+	"untouched. By preload, libmyepoll-preload.so takes the place of libc's functions, in\n"
+	"dynamic programs of glibc, and opens /dev/myepoll. Without --adopt and --preload it is\n"
+	"adoption where the module does that, found out by trying, and else preload.\n"
+	"\n"
+	"COMMAND takes the place of myepoll: same process, descriptors and signals. A line on\n"
+	"stderr says which way it went, or that this program will be on the kernel's epoll.\n";
+
+constexpr char more[] =
+	"Neither way reaches a program that gains privilege as it is executed, by a set-user-ID\n"
+	"or set-group-ID bit or by file capabilities. Preload does not reach static programs,\n"
+	"Go, musl, nor 32-bit programs. There is a warning of those; of a script, its interpreter\n"
+	"is looked at, and not the programs that it starts.\n"
+	"\n"
+	"Exit status: COMMAND's own, or\n"
+	"  125   myepoll itself failed: neither way works, or the command line is wrong\n"
+	"  126   COMMAND was found, but cannot be executed\n"
+	"  127   COMMAND was not found\n"
+	"\n"
+	"Examples:\n"
+	"  myepoll run redis-server --port 7000\n"
+	"  myepoll run --preload --strict --stats -- nginx -g 'daemon off;'\n"
+	"  myepoll run bash                    # all that is started in that shell\n"
+	"  echo 1 | sudo tee /sys/module/myepoll/parameters/adopt    # allow adoption";
+
+class formatter : public CLI::Formatter {
+public:
+	std::string make_usage(const CLI::App *, std::string name) const override
+	{
+		return "Usage: " + name + " [OPTIONS] [--] COMMAND [ARG...]\n\n" + about;
+	}
+};
+
+void set(const char *variable, const std::string &value)
+{
+	if (setenv(variable, value.c_str(), 1))
+		throw tool::failure(tool::failed, std::string(variable) + ": " + strerror(errno));
+}
+
+} // namespace
+
+tool::run::run(CLI::App &app)
+	: app_(app.add_subcommand("run", "Execute a program on myepoll without recompiling it"))
+{
+	app_->formatter(std::make_shared<formatter>());
+	app_->footer(more);
+
+	auto *adopt = app_->add_flag("--adopt", adopt_, "By adoption, or not at all");
+	auto *preload = app_->add_flag("--preload", preload_,
+				       "By the preload library, or not at all");
+
+	adopt->excludes(preload);
+	app_->add_flag("--strict", strict_,
+		       "Rather not run than on the kernel's epoll: refuse where there would be a\n"
+		       "warning; with preload, MYEPOLL_STRICT=1");
+	app_->add_flag("--stats", stats_,
+		       "At exit, say what was served by whom (MYEPOLL_STATS=1);\n"
+		       "implies --preload");
+	app_->add_option("--door", door_, "The way into the module (MYEPOLL_DOOR); implies --preload")
+		->check(CLI::IsMember({ "fast", "ioctl" }))
+		->type_name("DOOR");
+	app_->add_flag("-q,--quiet", quiet_, "Say nothing on stderr but why COMMAND is not run");
+}
+
+int tool::run::cut(int argc, char **argv)
+{
+	if (argc < 2 || std::string_view(argv[1]) != "run")
+		return argc;
+	for (int i = 2; i < argc; i++) {
+		const std::string_view word = argv[i];
+
+		if (word == "--" || !word.starts_with('-') || word == "-") {
+			command_ = argv + i + (word == "--");
+			return i;
+		}
+
+		const CLI::Option *option = app_->get_option_no_throw(argv[i]);
+
+		/* "--door ioctl" is two words */
+		if (option && option->get_items_expected_min() > 0)
+			i++;
+	}
+	return argc;
+}
+
+bool tool::run::parsed() const
+{
+	return app_->parsed();
+}
+
+tool::way tool::run::choose()
+{
+	const bool preload_alone = preload_ || stats_ || !door_.empty();
+
+	if (adopt_ && preload_alone)
+		throw failure(failed,
+			      fmt::format("{} is of the preload library, and does not go with --adopt",
+					  stats_ ? "--stats" : "--door"));
+	if (!preload_alone) {
+		no_adoption_ = take_mark();
+		if (no_adoption_.empty())
+			return way::adoption;
+		if (adopt_)
+			throw failure(failed, "no adoption: " + no_adoption_);
+	}
+
+	library_ = find_library();
+
+	const std::string trouble = try_preload(library_);
+
+	if (!trouble.empty())
+		throw failure(failed, (no_adoption_.empty() ? "" :
+							      "no adoption: " + no_adoption_ + "; ") +
+					      "no preload: " + trouble);
+	return way::preload;
+}
+
+void tool::run::look_at_command(way chosen)
+{
+	const std::string path = find_program(command_[0]);
+
+	if (path.empty())
+		throw failure(not_found, fmt::format("{}: command not found", command_[0]));
+
+	if (!can_be_executed(path))
+		throw failure(cannot_execute, fmt::format("{}: cannot be executed", path));
+
+	const program p = examine(path);
+	const std::string reason = passes_by(p, chosen, library_);
+
+	if (!p.missing.empty())
+		throw failure(cannot_execute,
+			      fmt::format("{}: it needs {}, which is not there", path, p.missing));
+	if (!reason.empty()) {
+		std::string text = fmt::format("{} {}", p.path, reason);
+
+		/* Only where the other way is better */
+		if (!no_adoption_.empty() && p.gains_privilege.empty())
+			text += "; no adoption: " + no_adoption_;
+		if (strict_)
+			throw failure(failed, text);
+		if (!quiet_)
+			say("warning: {} would be on the kernel's epoll: {}", command_[0], text);
+	} else if (!quiet_) {
+		say("{} is on myepoll, by {}", command_[0],
+		    chosen == way::adoption ? "adoption" : "preload");
+	}
+}
+
+void tool::run::set_environment() const
+{
+	set("LD_PRELOAD", with_library(getenv("LD_PRELOAD"), library_));
+	if (strict_)
+		set("MYEPOLL_STRICT", "1");
+	if (stats_)
+		set("MYEPOLL_STATS", "1");
+	if (!door_.empty())
+		set("MYEPOLL_DOOR", door_);
+}
+
+void tool::run::execute()
+{
+	if (!command_ || !*command_)
+		throw failure(failed, "run: no command; see \"myepoll run --help\"");
+
+	const way chosen = choose();
+
+	look_at_command(chosen);
+	if (chosen == way::preload)
+		set_environment();
+	execvp(command_[0], command_);
+
+	const int error = errno;
+
+	throw failure(error == ENOENT ? not_found : cannot_execute,
+		      fmt::format("{}: {}", command_[0], strerror(error)));
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#include "ways.hpp"
+
+#include "../../uapi/myepoll.h"
+#include "../src/sys.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SYS_MODULE	"/sys/module"
+#define MODULE		SYS_MODULE "/myepoll"
+#define ADOPT		MODULE "/parameters/adopt"
+
+namespace {
+
+constexpr char library_name[] = "libmyepoll-preload.so";
+
+bool is_there(const char *path)
+{
+	return !access(path, F_OK);
+}
+
+bool is_ours(int fd)
+{
+	__u64 features;
+
+	return !ioctl(fd, MYEPOLL_IOC_FEATURES, &features);
+}
+
+/* Not by libc's functions: this process may have the preload library itself. */
+long ask(long nr, long arg)
+{
+	return sys4(nr, arg, 0, 0, 0);
+}
+
+/* "", or why not, as far as that can be known. */
+std::string adopted()
+{
+	const long fd = ask(SYS_epoll_create1, O_CLOEXEC);
+	bool ours;
+
+	if (fd < 0)
+		return fmt::format("epoll_create1(2): {}", strerror(static_cast<int>(-fd)));
+	ours = is_ours(static_cast<int>(fd));
+	close(static_cast<int>(fd));
+	if (ours)
+		return "";
+
+	if (!is_there(SYS_MODULE))
+		return "the kernel does not adopt, and there is no " SYS_MODULE " that would say why";
+	if (!is_there(MODULE))
+		return "the module myepoll is not loaded";
+	if (!is_there(ADOPT))
+		return "the module myepoll that is loaded is older than adoption";
+	if (std::ifstream(ADOPT).get() == 'N')
+		return "it is switched off; to switch it on: echo 1 | sudo tee " ADOPT;
+	if (getauxval(AT_SECURE))
+		return "this process has gained privilege by its execve(2)";
+	return "it is switched on, but not for programs like this one; see the kernel's log";
+}
+
+std::string directory_of(const std::string &path)
+{
+	return path.substr(0, path.rfind('/'));
+}
+
+/* The directory of this program, or "". */
+std::string own_directory()
+{
+	char path[PATH_MAX];
+	const ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+
+	if (n > 0 && static_cast<std::size_t>(n) < sizeof(path))
+		return directory_of(std::string(path, static_cast<std::size_t>(n)));
+
+	/* Without /proc: by what execve(2) was given. */
+	const auto *given = reinterpret_cast<const char *>(getauxval(AT_EXECFN));
+
+	return given && realpath(given, path) ? directory_of(path) : "";
+}
+
+/* AddressSanitizer ends a program in which its runtime is not the first library. */
+bool wants_to_be_first(std::string_view library)
+{
+	library.remove_prefix(library.rfind('/') + 1); /* npos is -1 */
+	return library.starts_with("libasan.") || library.starts_with("libclang_rt.asan");
+}
+
+} // namespace
+
+std::string tool::take_mark()
+{
+	const long before = ask(SYS_personality, 0xffffffff);
+	const long r = before < 0 ? before : ask(SYS_personality, before | MYEPOLL_PERSONALITY);
+
+	/* As the seccomp filters of many containers do */
+	if (r < 0)
+		return fmt::format("personality(2) refuses the mark: {}",
+				   strerror(static_cast<int>(-r)));
+
+	std::string trouble = adopted();
+
+	if (!trouble.empty())
+		ask(SYS_personality, before);
+	return trouble;
+}
+
+std::string tool::find_library()
+{
+	for (const std::string &directory : { own_directory(), std::string(MYEPOLL_LIBDIR) }) {
+		std::string path = directory + "/" + library_name;
+
+		if (!directory.empty() && is_there(path.c_str()))
+			return path;
+	}
+	return "";
+}
+
+std::string tool::try_preload(const std::string &library)
+{
+	if (library.empty())
+		return fmt::format("there is no {} beside this program, nor in {}", library_name,
+				   MYEPOLL_LIBDIR);
+	if (access(library.c_str(), R_OK))
+		return fmt::format("{}: {}", library, strerror(errno));
+	if (library.find_first_of(" :") != std::string::npos)
+		return fmt::format("LD_PRELOAD cannot have a path with a space or a colon: {}",
+				   library);
+
+	const int device = open(MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC);
+
+	if (device < 0)
+		return fmt::format("{}: {}{}", MYEPOLL_DEVICE, strerror(errno),
+				   errno == ENOENT ? " (is the module loaded?)" : "");
+
+	const bool ours = is_ours(device);
+
+	close(device);
+	return ours ? "" : MYEPOLL_DEVICE " is something else";
+}
+
+std::string tool::with_library(const char *before, const std::string &library)
+{
+	const std::string_view all = before ? before : "";
+	std::vector<std::string_view> libraries;
+	std::string result;
+
+	for (std::size_t i = 0, end; i < all.size(); i = end + 1) {
+		end = std::min(all.find_first_of(" :", i), all.size());
+		if (end > i)
+			libraries.push_back(all.substr(i, end - i));
+	}
+
+	auto place = libraries.begin();
+
+	while (place != libraries.end() && wants_to_be_first(*place))
+		++place;
+	for (const std::string_view one : libraries)
+		if (one == library)
+			return std::string(all);
+	libraries.insert(place, library);
+	for (const std::string_view one : libraries)
+		result.append(result.empty() ? "" : ":").append(one);
+	return result;
+}
