@@ -27,6 +27,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -593,6 +594,30 @@ template <class D> void all()
 			exclusive<D>(threads);
 }
 
+// Switches adoption on or off
+void adopt(bool on)
+{
+	const int fd = static_cast<int>(
+		must(open("/sys/module/myepoll/parameters/adopt", O_WRONLY), "adopt"));
+
+	must(write(fd, on ? "1" : "0", 1), "adopt");
+	close(fd);
+}
+
+void all_adopted()
+{
+	adopt(true);
+	if (only_way.empty() || only_way == Unmarked::name) {
+		if (wanted("wait, nothing"))
+			empty_wait<Unmarked>();
+		changes<Unmarked>(10);
+	}
+	personality(MYEPOLL_PERSONALITY);
+	all<Adopt>();
+	personality(0);
+	adopt(false);
+}
+
 } // namespace
 
 int main(int argc, char **argv)
@@ -638,6 +663,7 @@ int main(int argc, char **argv)
 	all<Epoll>();
 	all<Fast>();
 	all<Ioctl>();
+	all_adopted();
 	if (only_way.empty())
 		memory();
 	if (wanted("bytes per instance") && only_way.empty()) {

@@ -38,6 +38,16 @@ struct Epoll {
 	}
 };
 
+// The same with adoption on, in a process without the mark
+struct Unmarked : Epoll {
+	static constexpr const char *name = "unmarked";
+};
+
+// The same in a process that has it
+struct Adopt : Epoll {
+	static constexpr const char *name = "adopt";
+};
+
 // Of /dev/myepoll
 extern int device;
 

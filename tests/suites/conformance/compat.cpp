@@ -114,7 +114,7 @@ struct Compat : Tidy {
 
 	int create1(int flags) const
 	{
-		if (be().native())
+		if (be().system_calls())
 			return Abi::call(Abi::epoll_create1, { std::uint32_t(flags) });
 		Fd device(must_libc(open(MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC)));
 		m->create = { std::uint32_t(flags), 0 };
@@ -126,6 +126,7 @@ struct Compat : Tidy {
 		m->event = ev(events, data);
 		switch (be().door()) {
 		case Door::epoll:
+		case Door::adopt:
 			return Abi::call(Abi::epoll_ctl,
 				      { std::uint32_t(ep), std::uint32_t(op), std::uint32_t(fd), low(&m->event) });
 		case Door::fast:
@@ -141,6 +142,7 @@ struct Compat : Tidy {
 		std::uint64_t args = MYEPOLL_FAST_ARGS(max, timeout);
 		switch (be().door()) {
 		case Door::epoll:
+		case Door::adopt:
 			return Abi::call(Abi::epoll_wait, { std::uint32_t(ep), low(m->events), std::uint32_t(max),
 						       std::uint32_t(timeout) });
 		case Door::fast:
@@ -154,7 +156,7 @@ struct Compat : Tidy {
 	int pwait(int ep, int max, int timeout, std::uint64_t mask) const
 	{
 		m->mask = mask;
-		if (be().native())
+		if (be().system_calls())
 			return Abi::call(Abi::epoll_pwait, { std::uint32_t(ep), low(m->events), std::uint32_t(max),
 							std::uint32_t(timeout), low(&m->mask), 8 });
 		m->wait = { low(m->events), timeout < 0 ? -1 : timeout * 1'000'000LL, mask, max,

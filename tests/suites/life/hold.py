@@ -140,8 +140,8 @@ def seen(rounds=5):
     os.close(other)
 
 
-def bpf(kind):
-    """A BPF program at the entry of __fput(), on a kprobe or by fentry; until killed.
+def bpf(kind, function):
+    """A BPF program at the entry of a kernel's function, on a kprobe or by fentry; until killed.
     Says "ready FD"; the kernel counts its runs in fdinfo."""
 
     def call(cmd, attr):
@@ -183,7 +183,7 @@ def bpf(kind):
     gpl = ctypes.create_string_buffer(b"GPL")
     program, attach, target = {"kprobe": (2, 0, 0), "fentry": (26, 24, 1)}[kind]
     if target:
-        target = type_of(b"__fput")
+        target = type_of(function.encode())
     attr = struct.pack("IIQQIIQII", program, 2, ctypes.addressof(code), ctypes.addressof(gpl), 0, 0, 0, 0, 0)
     attr += bytes(16) + struct.pack("IIIIQIIQII", 0, attach, 0, 0, 0, 0, 0, 0, 0, target)
     prog = call(5, attr)
@@ -192,7 +192,7 @@ def bpf(kind):
     else:
         with open("/sys/bus/event_source/devices/kprobe/type") as f:
             pmu = int(f.read())
-        name = ctypes.create_string_buffer(b"__fput")
+        name = ctypes.create_string_buffer(function.encode())
         attr = struct.pack("IIQQQQQIIQQ", pmu, 128, 0, 0, 0, 0, 0, 0, 0, ctypes.addressof(name), 0)
         room = ctypes.create_string_buffer(attr.ljust(128, b"\0"))
         event = libc.syscall(298, room, -1, 0, -1, 0)
