@@ -20,9 +20,11 @@ const std::string debugfs = "/sys/kernel/debug/";
 const char *const kinds[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
 
 // What may want memory, by the names that the kernel gives to such functions, less the
-// module's own and what is no call. Copies that no fault can be injected into, of single
+// module's own and what is no call; register_ftrace_direct(), of adoption, is not tried yet.
+// Copies that no fault can be injected into, of single
 // words, are in tests/suites/hostile.
-const std::regex calls(R"(\b((?!item_alloc|myep_alloc|unregister_|ioctl_create|myep_ws_create|epoll_create1))"
+const std::regex calls(R"(\b((?!item_alloc|myep_alloc|unregister_|ioctl_create|myep_\w*create|epoll_create1|)"
+		       R"(adopted_create|to_create|register_ftrace_direct))"
 		       R"((?:\w*alloc\w*|\w*dup\w*|\w*_create\w*|\w*asprintf|KMEM_CACHE|get_unused_fd_flags|)"
 		       R"(__get_free_page\w*|anon_inode_get\w*|\w+_register|register_\w+|ftrace_set_filter\w*|)"
 		       R"(copy_struct_from_user|copy_from_user|copy_to_user|kobject_\w+|mempool_\w+|kthread_\w+|)"
@@ -36,7 +38,7 @@ std::vector<Site> &sites()
 		{ "main.c", "KMEM_CACHE", "myep_init|init_module|myep_caches_init", "kmem_cache_create", 2, true },
 		{ "main.c", "alloc_workqueue", "myep_init|init_module", "alloc_workqueue", 1, true },
 		{ "index.c", "kvmalloc_array", "myep_index_init|init_module|myep_init", "kvmalloc", 1, true },
-		{ "close_hook.c", "ftrace_set_filter", "myep_close_hook_init", "ftrace_set", 1, true },
+		{ "close_hook.c", "ftrace_set_filter", "myep_close_hook_init|myep_trace_only", "ftrace_set", 1, true },
 		{ "close_hook.c", "register_ftrace_function", "myep_close_hook_init", "register_ftrace_function", 1,
 		  true },
 		{ "close_hook.c", "anon_inode_getfile", "myep_close_hook_init|close_is_seen|open_probe", "anon_inode|alloc_file",
