@@ -13,8 +13,10 @@ matplotlib.rcParams.update({
 })
 
 # Colour and marker of each way: the markers are for those who see no colours
-WAYS = {"epoll": ("#555", "s"), "fast": ("#1f6fd0", "o"), "ioctl": ("#e07b1a", "^")}
-NAMES = {"fast": "myepoll, fast door", "ioctl": "myepoll, ioctl"}
+WAYS = {"epoll": ("#555", "s"), "fast": ("#1f6fd0", "o"), "ioctl": ("#e07b1a", "^"),
+        "adopt": ("#2f9e62", "D")}
+NAMES = {"fast": "myepoll, fast door", "ioctl": "myepoll, ioctl",
+         "adopt": "myepoll, adopted"}
 
 
 def save(figure, path):
@@ -34,7 +36,8 @@ def ratios(path, title, rows):
                 [max(of.values()) for _, of in rows], color="#bbb", linewidth=1, zorder=1)
     for way, name in NAMES.items():
         colour, marker = WAYS[way]
-        axes.scatter([of[way] for _, of in rows], places, 18, colour, marker, label=name, zorder=2)
+        there = [(of[way], place) for place, (_, of) in zip(places, rows) if way in of]
+        axes.scatter(*zip(*there), 18, colour, marker, label=name, zorder=2)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(ticker.FixedLocator([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6]))
     axes.xaxis.set_major_formatter("{x:g}")
