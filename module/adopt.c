@@ -18,9 +18,9 @@
  * The way out of the module. Nothing in here may be freed under a thread that runs it:
  *   - A thread that is in the stub or in enter_*() has not slept since it was called,
  *     at most it is preempted. Tasks RCU waits for such threads.
- *   - A body that sleeps holds the module: ctl and wait by the instance's file, which
- *     the caller's descriptor table has if nothing else, create by a reference of its
- *     own that to_create() takes.
+ *   - A body that sleeps, be it in a page fault, holds the module: ctl and wait by the
+ *     instance's file, which the caller's descriptor table has if nothing else; create,
+ *     and a call on a descriptor that is not open, by a reference of its own.
  *   - A body that has given that back returns without sleeping: Tasks RCU again, which
  *     is waited for at unload even if adoption was switched off long before.
  *
@@ -161,12 +161,22 @@ static notrace struct redirect to_create(body_fn *body)
 static __always_inline struct redirect to_instance(unsigned int fd, body_fn *body)
 {
 	unsigned long word = myep_fdget(fd);
-	struct file *file = myep_fd_file(word);
 
-	if (!file || likely(myep_is_instance(file)))
+	/* If the module is going, the kernel finds no instance of ours either. */
+	if (likely(word) ? myep_is_instance(myep_fd_file(word)) :
+			   try_module_get(THIS_MODULE))
 		return (struct redirect){ .body = body, .word = word };
 	myep_fdput(word);
 	return GO_ON;
+}
+
+/* Done with what to_instance() has found. From here on the module may go: see the top. */
+static __always_inline void put_found(unsigned long word)
+{
+	if (likely(word))
+		myep_fdput(word);
+	else
+		module_put(THIS_MODULE);
 }
 
 /*
@@ -199,17 +209,18 @@ static __always_inline long adopted_ctl(unsigned long word, struct args args)
 {
 	const void __user *uevent = (void __user *)args.d;
 	__poll_t events = 0;
+	int op = args.b;
 	u64 data = 0;
 	long ret;
 
-	if (args.b != EPOLL_CTL_DEL && myep_get_event(uevent, &events, &data))
+	if (op != EPOLL_CTL_DEL && myep_get_event(uevent, &events, &data))
 		ret = -EFAULT;
 	else if (unlikely(!word))
 		ret = -EBADF;
 	else
-		ret = myep_ctl(myep_of(myep_fd_file(word)), args.b, args.c,
-			       events, data);
-	myep_fdput(word);
+		ret = myep_ctl(myep_of(myep_fd_file(word)), op, args.c, events,
+			       data);
+	put_found(word);
 	return ret;
 }
 
@@ -218,15 +229,14 @@ static __always_inline long wait_for(unsigned long word, struct args args,
 				     s64 timeout)
 {
 	struct epoll_event __user *events = (void __user *)args.b;
-	long ret;
+	long ret = -EBADF;
 
-	if (unlikely(!word))
-		return -EBADF;
-	ret = myep_check_buffer(events, args.c);
+	if (likely(word))
+		ret = myep_check_buffer(events, args.c);
 	if (likely(!ret))
 		ret = myep_wait(myep_of(myep_fd_file(word)), events, args.c,
 				timeout);
-	myep_fdput(word);
+	put_found(word);
 	return ret;
 }
 
@@ -249,7 +259,7 @@ static noinline long wait_masked(unsigned long word, struct args args,
 	if (!ret)
 		ret = myep_wait_masked(myep_of(myep_fd_file(word)), events,
 				       args.c, timeout, mask);
-	myep_fdput(word);
+	put_found(word);
 	return ret;
 }
 
@@ -287,7 +297,7 @@ static __always_inline long adopted_pwait2(unsigned long word, struct args args)
 			timeout = timespec64_to_ns(&ts);
 	}
 	if (err) {
-		myep_fdput(word);
+		put_found(word);
 		return err;
 	}
 	if (args.e)
@@ -432,6 +442,10 @@ static void entry_reset(struct entry *e)
 static int entry_hook(struct entry *e, void (*stub)(void))
 {
 	int err;
+
+	/* Still: see entry_unhook(). */
+	if (e->hooked)
+		return 0;
 
 	err = myep_trace_only(&e->ops, e->symbol);
 	if (!err)

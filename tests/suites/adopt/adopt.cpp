@@ -3,6 +3,7 @@
 // That the calls of an adopted process do what epoll's do is for the other suites to
 // show, by --backend=adopt.
 #include "catch.hpp"
+#include "missing_page.hpp"
 #include "support.hpp"
 
 #include <cstring>
@@ -254,6 +255,55 @@ TEST_CASE_METHOD(Adoption, "of a call on another descriptor nothing is left: its
 		      pipe.w.reset();
 		      char byte;
 		      return read(pipe.r, &byte, 1) == 0 ? 0 : 2; // the end, not EAGAIN
+	      }) == 0);
+}
+
+TEST_CASE_METHOD(Adoption, "a call that reads its arguments in vain keeps the module, too", "[mark]")
+{
+	// Such a call is the module's before it is known to be EBADF, and may sleep for a page.
+	const auto module_users = [] { return std::stoi(slurp("/sys/module/myepoll/refcnt")); };
+	const auto stands_still = [&](long number) {
+		return marked([&] {
+			MissingPage page;
+			const int before = module_users();
+			Blocked call([&] {
+				const long r = number == SYS_epoll_ctl ?
+						       syscall(number, -1, EPOLL_CTL_ADD, 0, page.at()) :
+					       number == SYS_epoll_pwait ?
+						       syscall(number, -1, nullptr, 1, 0, page.at(), 8) :
+						       syscall(number, -1, nullptr, 1, page.at(), nullptr, 8);
+				return r < 0 ? -errno : 0;
+			});
+			if (!page.touched_within(patience_ms))
+				return 1;
+			const int during = module_users();
+			page.fill();
+			const int result = call.result();
+			if (result != -EBADF)
+				return 2;
+			return during == before + 1 && module_users() == before ? 0 : 3;
+		});
+	};
+
+	CHECK(stands_still(SYS_epoll_ctl) == 0);
+	CHECK(stands_still(SYS_epoll_pwait) == 0);
+	CHECK(stands_still(SYS_epoll_pwait2) == 0);
+}
+
+TEST_CASE_METHOD(Adoption, "of an argument that is an int, only that is looked at", "[mark]")
+{
+	constexpr long high = 1L << 32;
+	CHECK(marked([] {
+		      Fd ep(plain_create()), file = event_fd(1);
+		      epoll_event event = { EPOLLIN, {} }, got[1];
+		      if (syscall(SYS_epoll_ctl, high | int(ep), high | EPOLL_CTL_ADD, high | int(file), &event))
+			      return 1;
+		      if (syscall(SYS_epoll_wait, high | int(ep), got, high | 1, high) != 1)
+			      return 2;
+		      // DEL reads no event
+		      if (syscall(SYS_epoll_ctl, high | int(ep), high | EPOLL_CTL_DEL, high | int(file), nullptr))
+			      return 3;
+		      return 0;
 	      }) == 0);
 }
 
