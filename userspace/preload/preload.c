@@ -513,7 +513,7 @@ static bool without_module(void)
  * syscall(2), which is not a cancellation point, with one of our numbers. Only
  * arguments that the system call has are looked at.
  */
-__attribute__((visibility("hidden"))) long our_syscall(long nr, long a, long b, long c, long d,
+__attribute__((used, visibility("hidden"))) long our_syscall(long nr, long a, long b, long c, long d,
 							long e, long f)
 {
 	switch (nr) {
@@ -548,7 +548,7 @@ __attribute__((visibility("hidden"))) long our_syscall(long nr, long a, long b, 
 }
 
 /* A system call's result may be any long: an address, say. */
-__attribute__((visibility("hidden"))) long failed_syscall(long r)
+__attribute__((used, visibility("hidden"))) long failed_syscall(long r)
 {
 	errno = (int)-r;
 	return -1;
@@ -572,6 +572,7 @@ __asm__("	.text\n"
 	"	.p2align 4\n"
 	"syscall:\n"
 	"	.cfi_startproc\n"
+	"	endbr64\n"
 	IF_OURS(__NR_epoll_create)
 	IF_OURS(__NR_epoll_create1)
 	IF_OURS(__NR_epoll_ctl)
@@ -591,6 +592,7 @@ __asm__("	.text\n"
 	"	.p2align 4\n"
 	"plain_syscall:\n"
 	"	.cfi_startproc\n"
+	"	endbr64\n"
 	"	movq	%rdi, %rax\n"
 	"	movq	%rsi, %rdi\n"
 	"	movq	%rdx, %rsi\n"
