@@ -45,6 +45,7 @@
  *                 > ep->wq.lock	(per instance, IRQ-safe)
  *
  *   quota_lock			(quota.c; nothing nests inside)
+ *   adopt_mutex		(adopt.c; none of the others inside, nor outside)
  *
  *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
  *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep, for
