@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the tests here share: the two ways to run a program, the proof that
-# myepoll served it, and the tally. For bash; sourced by each of them.
+# What the tests here share: the ways to run a program, the proof that myepoll
+# served it, and the tally. For bash; sourced by each of them.
+#
+# A test runs its programs in one of three ways, by its argument: on the preload
+# library; "adopted", by a mark that the module knows them by, in a guest of
+# scripts/vm --module-args adopt=1; or "native", on the kernel's epoll: those verdicts
+# are what the others are to be.
 
 PATH=$PATH:/usr/sbin:/sbin
 top=$(cd "$(dirname "$0")/../../.." && pwd)
-# shellcheck disable=SC2034 # used by those that source this
 built=$top/build/tests/peers
 preload=$top/build/userspace/libmyepoll-preload.so
 
@@ -45,16 +49,113 @@ finish() {
 	exit
 }
 
-# The beginning of a command that is to run on myepoll; the shell that starts
-# it does not. The test started as "NAME native" runs all on the kernel's epoll:
-# its verdicts are what those on myepoll are to be.
-natively=
+# In front of a command that is to run on myepoll; the shell that starts it does not.
 on_myepoll=(env "LD_PRELOAD=$preload" MYEPOLL_STRICT=1 MYEPOLL_STATS=1)
-if [[ ${1-} == native ]]; then
-	natively=yes
-	# shellcheck disable=SC2034
+# In front of others that may epoll, or may not. They need it where the kernel's epoll
+# is shut.
+# shellcheck disable=SC2034
+beside=(env)
+way=preload
+case ${1-} in
+native)
+	way=native
 	on_myepoll=(env)
-fi
+	;;
+adopted)
+	way=adopted
+	on_myepoll=("$built/mark")
+	# shellcheck disable=SC2034
+	beside=("${on_myepoll[@]}")
+	;;
+esac
+
+## Proof, for adopted programs
+
+# The kernel's epoll watches nothing while its limit of watches is 0: every
+# EPOLL_CTL_ADD fails. That is not myepoll's limit. So what epolls and works is served
+# by myepoll, however short it lives.
+kernels_limit=/proc/sys/fs/epoll/max_user_watches
+usual_limit=$(<"$kernels_limit")
+shut_kernels_epoll() {
+	[[ $way != adopted ]] || echo 0 >"$kernels_limit"
+}
+
+# Run COMMAND, which is to be on the kernel's epoll.
+by_kernel() { # COMMAND...
+	local rc=0
+
+	echo "$usual_limit" >"$kernels_limit"
+	"$@" || rc=$?
+	shut_kernels_epoll
+	return "$rc"
+}
+
+# Watch a pipe, and say why that fails.
+try_epoll() { # COMMAND...
+	"$@" /usr/bin/python3 -c "import os, select
+try: select.epoll().register(os.pipe()[0])
+except OSError as e: print(e.strerror)
+else: print('watches')" 2>/dev/null
+}
+
+be_adopted() {
+	local shut adopted
+
+	[[ $(cat /sys/module/myepoll/parameters/adopt 2>/dev/null) == Y ]] ||
+		die "nothing is adopted here: run scripts/vm --module-args adopt=1 -- ..."
+	[[ -x $built/mark ]] || die "no $built/mark: run 'make -C tests peers'"
+	"$built/onlooker" "$work/seen" &
+	children+=("$!")
+	shut_kernels_epoll
+	shut=$(try_epoll env)
+	adopted=$(try_epoll "${on_myepoll[@]}")
+	if [[ $shut == 'No space left on device' && $adopted == watches ]]; then
+		ok 'only who is adopted can epoll'
+	else
+		not_ok 'only who is adopted can epoll' "without the mark: $shut; with it: $adopted"
+	fi
+}
+[[ $way != adopted ]] || be_adopted
+
+# Of the processes that FILE says were adopted, and all that they started: "N M", how
+# many were seen with an instance of myepoll, and of the kernel's.
+seen() { # FILE
+	# It looks every 20 ms.
+	sleep 0.2
+	awk '
+		FNR == NR { if (match($0, /mark: adopted [0-9]+/)) ours[substr($0, RSTART + 14, RLENGTH - 14)]; next }
+		$3 == "process" { parent[$1] = $2 }
+		$3 == "myepoll" { myepoll[$1] }
+		$3 == "eventpoll" { eventpoll[$1] }
+		END {
+			do {
+				more = 0
+				for (pid in parent)
+					if (!(pid in ours) && parent[pid] in ours) {
+						ours[pid]
+						more = 1
+					}
+			} while (more)
+			for (pid in ours) {
+				n += pid in myepoll
+				m += pid in eventpoll
+			}
+			print n + 0, m + 0
+		}' "$1" "$work/seen"
+}
+
+check_seen() { # NAME FILE
+	local mine theirs
+
+	read -r mine theirs < <(seen "$2")
+	if ((theirs)); then
+		not_ok "$1" "$theirs adopted processes seen with an [eventpoll] fd"
+	elif ((mine == 0)); then
+		not_ok "$1" "no process seen with a [myepoll] fd"
+	else
+		ok "$1" "seen with a [myepoll] fd: $mine processes, with an [eventpoll] fd: none"
+	fi
+}
 
 ## Proof, from the counts that the preload library prints at a program's exit
 
@@ -75,13 +176,18 @@ served() { # FILE
 }
 
 # FILE tells of one instance or more, each of the operations in WANTED (ctl,
-# wait, events) and nothing by the kernel.
+# wait, events) and nothing by the kernel. Of an adopted program it has the process
+# ids alone; what those had open was seen.
 check_served() { # NAME FILE WANTED...
 	local name=$1 file=$2 lines create ctl wait events theirs operation
 	shift 2
 
+	if [[ $way == adopted ]]; then
+		check_seen "$name" "$file"
+		return
+	fi
 	read -r lines create ctl wait events theirs < <(served "$file")
-	if [[ $natively ]]; then
+	if [[ $way == native ]]; then
 		if ((lines)); then
 			not_ok "$name" "myepoll had a part in it"
 		else
@@ -123,7 +229,7 @@ instances() { # PID WHAT
 check_proc() { # NAME PID COUNT
 	local name=$1 pid=$2 count=$3 fd watched most=0 found= what=myepoll other=eventpoll
 
-	[[ ! $natively ]] || what=eventpoll other=myepoll
+	[[ $way != native ]] || what=eventpoll other=myepoll
 	while read -r fd watched; do
 		found+="${found:+, }fd $fd watches $watched"
 		((watched <= most)) || most=$watched

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
-# The kernel's own epoll selftest, for tests/suites/peers/kernel-selftest: out of the
-# source that Debian packages, never a copy of it in this repository.
+# What the tests in tests/suites/peers run that is no package of Debian's.
+
+PROGRAMS += peers
+
+peers: $(addprefix $(OUT)/peers/,mark onlooker epoll_wakeup_test)
+
+$(addprefix $(OUT)/peers/,mark onlooker): $(OUT)/peers/%: $(SUITES)peers/%.c $(TOP)/uapi/myepoll.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -I$(TOP) -o $@ $<
+
+# The kernel's own epoll selftest, for kernel-selftest: out of the source that Debian
+# packages, never a copy of it in this repository.
 
 KERNEL_SOURCE ?= /usr/src/linux-source-6.12.tar.xz
 
 peers_src := $(OUT)/peers/kernel
 selftests := tools/testing/selftests
 wakeup_test := $(selftests)/filesystems/epoll/epoll_wakeup_test.c
-
-PROGRAMS += peers
-
-peers: $(OUT)/peers/epoll_wakeup_test
 
 # Changed in the copy, and checked to be changed:
 # - 30 s a case is not enough in an emulated guest, and neither is the second
