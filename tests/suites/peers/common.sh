@@ -243,7 +243,37 @@ check_proc() { # NAME PID COUNT
 	fi
 }
 
-## Servers
+## What a test needs
+
+# Where something is missing, a test says so and does nothing.
+give_up() { # WHY
+	passed=0
+	skipped "$(basename "$0")" "$1"
+	tally
+	exit 0
+}
+
+needs_way() { # WAY...
+	[[ " $* " == *" $way "* ]] || give_up "not by $way"
+}
+
+needs_program() { # NAME PACKAGE
+	[[ -x $built/$1 ]] || give_up "no $built/$1: it is built where $2 is installed"
+}
+
+needs_command() { # NAME PACKAGE
+	command -v "$1" >/dev/null || give_up "no $1: scripts/setup --peers fetches $2"
+}
+
+check_static() { # PROGRAM
+	if LC_ALL=C readelf -lW "$1" | grep -Eq 'INTERP|DYNAMIC'; then
+		not_ok "$(basename "$1") is static"
+	else
+		ok "$(basename "$1") is static"
+	fi
+}
+
+## Servers and clients
 
 # Until COMMAND succeeds; a minute at most.
 wait_until() { # COMMAND...
@@ -275,6 +305,44 @@ start_server() { # FILE PORT COMMAND...
 
 stop_server() { # [SIGNAL]
 	kill "-${1:-TERM}" "$server" && wait "$server"
+}
+
+# A client that, when its work is done, says DONE and waits for its input to end;
+# $client is its pid. What it says is in FILE.
+start_client() { # FILE DONE COMMAND...
+	local file=$1 done=$2 end=$((SECONDS + 120))
+	shift 2
+
+	rm -f "$work/input"
+	mkfifo "$work/input"
+	"$@" <"$work/input" >"$file" 2>&1 &
+	client=$!
+	children+=("$client")
+	exec {client_input}>"$work/input"
+	until grep -q "$done" "$file"; do
+		if ((SECONDS >= end)) || [[ ! -e /proc/$client ]]; then
+			explain "$file"
+			die "the client has not done its work: $*"
+		fi
+		sleep 0.2
+	done
+}
+
+stop_client() {
+	exec {client_input}>&-
+	wait "$client"
+}
+
+# FILE has a line that matches WANTED, and none that matches WRONG.
+check_output() { # NAME WANTED WRONG FILE
+	if grep -Eiq "$3" "$4"; then
+		not_ok "$1" "$(grep -Ei -m 1 "$3" "$4")"
+	elif grep -Eq "$2" "$4"; then
+		ok "$1"
+	else
+		not_ok "$1" "no '$2'"
+		explain "$4"
+	fi
 }
 
 # Run COMMAND, case NAME: it must succeed, and say nothing that matches WRONG.

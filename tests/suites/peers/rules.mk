@@ -3,11 +3,28 @@
 
 PROGRAMS += peers
 
-peers: $(addprefix $(OUT)/peers/,mark onlooker epoll_wakeup_test)
+peers: $(addprefix $(OUT)/peers/,mark onlooker echo-glibc echo-musl epoll_wakeup_test)
+peers: $(if $(shell command -v go),$(OUT)/peers/go-http)
 
-$(addprefix $(OUT)/peers/,mark onlooker): $(OUT)/peers/%: $(SUITES)peers/%.c $(TOP)/uapi/myepoll.h
+peers_programs := $(SUITES)peers/programs
+PEERS_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror
+
+$(addprefix $(OUT)/peers/,mark onlooker): $(OUT)/peers/%: $(peers_programs)/%.c $(TOP)/uapi/myepoll.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -I$(TOP) -o $@ $<
+	$(CC) $(PEERS_CFLAGS) -I$(TOP) -o $@ $<
+
+$(OUT)/peers/echo-glibc: $(peers_programs)/echo.c
+	@mkdir -p $(@D)
+	$(CC) $(PEERS_CFLAGS) -pthread -static -o $@ $<
+
+$(OUT)/peers/echo-musl: $(peers_programs)/echo.c
+	@mkdir -p $(@D)
+	musl-gcc $(PEERS_CFLAGS) -pthread -static -o $@ $<
+
+# A module of one file has no need of go.mod; Go keeps what it compiles, here.
+$(OUT)/peers/go-http: $(peers_programs)/http.go
+	@mkdir -p $(@D)
+	GO111MODULE=off GOCACHE=$(OUT)/go-cache CGO_ENABLED=0 go build -trimpath -o $@ $<
 
 # The kernel's own epoll selftest, for kernel-selftest: out of the source that Debian
 # packages, never a copy of it in this repository.
