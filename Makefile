@@ -38,7 +38,7 @@ help:
 	@echo 'make setup         fetch packages and the kernels for the VM'
 	@echo 'make test-debug    run the tests on kernels made to catch mistakes: $(DEBUG_KERNELS)'
 	@echo '                   (DEBUG=kasan for one, SUITE= for the suites of such a name)'
-	@echo 'make test-long     what takes long: other tracers, 200 loads, 1,000,000 watches'
+	@echo 'make test-long     what takes long: other tracers, 200 loads, 1,000,000 watches, more programs'
 	@echo 'make test-native   the servers of make test on the kernel'\''s own epoll'
 	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
 	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
@@ -123,6 +123,7 @@ test-native: built
 	@tests/run --native
 
 test-long: built
+	@scripts/setup --peers
 	@tests/run --long $(SUITE:%=--suite %)
 
 # The debug kernels are built once, into build/kernels.

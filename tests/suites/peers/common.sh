@@ -9,8 +9,10 @@
 # scripts/vm --module-args adopt=1; or "native", on the kernel's epoll: those verdicts
 # are what the others are to be.
 
-PATH=$PATH:/usr/sbin:/sbin
 top=$(cd "$(dirname "$0")/../../.." && pwd)
+PATH=$PATH:/usr/sbin:/sbin
+# What scripts/setup --peers has fetched
+PATH+=:$top/build/peers/usr/sbin:$top/build/peers/usr/lib/postgresql/15/bin
 built=$top/build/tests/peers
 preload=$top/build/userspace/libmyepoll-preload.so
 
@@ -106,6 +108,7 @@ be_adopted() {
 	[[ -x $built/mark ]] || die "no $built/mark: run 'make -C tests peers'"
 	"$built/onlooker" "$work/seen" &
 	children+=("$!")
+	disown
 	shut_kernels_epoll
 	shut=$(try_epoll env)
 	adopted=$(try_epoll "${on_myepoll[@]}")
