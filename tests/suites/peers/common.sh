@@ -32,9 +32,14 @@ die() {
 work=$(mktemp -d)
 chmod 755 "$work"
 
+# The kernel's, which a test may change: see below.
+kernels_limit=/proc/sys/fs/epoll/max_user_watches
+usual_limit=$(<"$kernels_limit")
+
 children=()
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
+	[[ $way != adopted ]] || echo "$usual_limit" >"$kernels_limit"
 	((${#children[@]} == 0)) || kill -9 "${children[@]}" 2>/dev/null
 	rm -rf "$work"
 }
@@ -76,8 +81,6 @@ esac
 # The kernel's epoll watches nothing while its limit of watches is 0: every
 # EPOLL_CTL_ADD fails. That is not myepoll's limit. So what epolls and works is served
 # by myepoll, however short it lives.
-kernels_limit=/proc/sys/fs/epoll/max_user_watches
-usual_limit=$(<"$kernels_limit")
 shut_kernels_epoll() {
 	[[ $way != adopted ]] || echo 0 >"$kernels_limit"
 }
@@ -269,7 +272,7 @@ needs_command() { # NAME PACKAGE
 }
 
 check_static() { # PROGRAM
-	if LC_ALL=C readelf -lW "$1" | grep -Eq 'INTERP|DYNAMIC'; then
+	if LC_ALL=C readelf -lW "$1" | grep -q INTERP; then
 		not_ok "$(basename "$1") is static"
 	else
 		ok "$(basename "$1") is static"

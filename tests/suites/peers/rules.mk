@@ -5,6 +5,7 @@ PROGRAMS += peers
 
 peers: $(addprefix $(OUT)/peers/,mark onlooker echo-glibc echo-musl epoll_wakeup_test)
 peers: $(if $(shell command -v go),$(OUT)/peers/go-http)
+peers: $(if $(wildcard /usr/share/cargo/registry/tokio-1*),$(OUT)/peers/tokio-echo)
 
 peers_programs := $(SUITES)peers/programs
 PEERS_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror
@@ -25,6 +26,18 @@ $(OUT)/peers/echo-musl: $(peers_programs)/echo.c
 $(OUT)/peers/go-http: $(peers_programs)/http.go
 	@mkdir -p $(@D)
 	GO111MODULE=off GOCACHE=$(OUT)/go-cache CGO_ENABLED=0 go build -trimpath -o $@ $<
+
+# On tokio as Debian packages it, by the compiler of the same, and without the network.
+crates := /usr/share/cargo/registry
+
+$(OUT)/peers/tokio-echo: $(wildcard $(peers_programs)/tokio/Cargo.toml $(peers_programs)/tokio/src/*.rs)
+	@mkdir -p $(OUT)/peers/tokio
+	cp -r $(peers_programs)/tokio/. $(OUT)/peers/tokio
+	cd $(OUT)/peers/tokio && CARGO_HOME=$(OUT)/cargo RUSTFLAGS='-C target-feature=+crt-static' RUSTC=/usr/bin/rustc \
+		/usr/bin/cargo build --release --offline --quiet --target x86_64-unknown-linux-gnu \
+		--config 'source.crates-io.replace-with="debian"' \
+		--config 'source.debian.directory="$(crates)"'
+	cp $(OUT)/peers/tokio/target/x86_64-unknown-linux-gnu/release/tokio-echo $@
 
 # The kernel's own epoll selftest, for kernel-selftest: out of the source that Debian
 # packages, never a copy of it in this repository.
