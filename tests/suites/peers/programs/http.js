@@ -20,6 +20,7 @@ function serve() {
 			request.pipe(response);
 		// and /never is not answered
 	});
+	server.keepAliveTimeout = 100000; // or it closes them after 5 s
 	server.listen(Number(port), '127.0.0.1');
 	process.on('SIGTERM', () => {
 		server.close();
