@@ -5,7 +5,7 @@
  * /dev/myepoll, which creates instances, and two of the ways into an instance: the
  * ioctls and ->fadvise. A door takes its arguments apart, checks what the system
  * call it stands for would have checked before it had the instance, and calls
- * the one body, myep_ctl() or myep_wait(). It takes no lock.
+ * the one body, myep_ctl(), myep_wait() or myep_turn(). It takes no lock.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -28,6 +28,8 @@ static int fast_ctl(struct myep *ep, const void __user *event, u64 args)
 		return -EFAULT;
 	return myep_ctl(ep, op, fd, events, data);
 }
+
+static int turn(struct myep *ep, void __user *arg, size_t size);
 
 static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
 {
@@ -58,15 +60,20 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 	void __user *ptr = u64_to_user_ptr((u64)offset);
 
 	if (static_branch_likely(&fast_door_open)) {
-		switch (advice) {
-		case MYEPOLL_FAST_WAIT:
-			if (unlikely(current->flags & PF_IO_WORKER))
-				return -EINVAL;
-			return fast_wait(myep_of(file), ptr, len);
-		case MYEPOLL_FAST_CTL:
+		if (advice == MYEPOLL_FAST_CTL) {
 			if (unlikely(current->flags & PF_IO_WORKER))
 				return -EINVAL;
 			return fast_ctl(myep_of(file), ptr, len);
+		}
+		if (advice == MYEPOLL_FAST_WAIT) {
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return fast_wait(myep_of(file), ptr, len);
+		}
+		if (advice == MYEPOLL_FAST_TURN) {
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return turn(myep_of(file), ptr, len);
 		}
 	}
 	return generic_fadvise(file, offset, len, advice);
@@ -103,8 +110,11 @@ fault:
 
 static noinline long ioctl_features(void __user *arg, size_t size)
 {
-	u64 features = myep_fast_door ? MYEPOLL_FEATURE_FAST_DOOR : 0;
+	u64 features = MYEPOLL_FEATURE_TURN | MYEPOLL_FEATURE_OPS |
+		       MYEPOLL_FEATURE_OPTIONS;
 
+	if (myep_fast_door)
+		features |= MYEPOLL_FEATURE_FAST_DOOR;
 	if (size < sizeof(features))
 		return -EINVAL;
 	return put_user(features, (u64 __user *)arg);
@@ -150,6 +160,62 @@ static __always_inline long ioctl_wait(struct file *file, void __user *arg,
 	return myep_wait(ep, events, wait.maxevents, wait.timeout);
 }
 
+/* For both doors. Out of line, so that other calls need no room on the stack. */
+static noinline int turn(struct myep *ep, void __user *arg, size_t size)
+{
+	struct myepoll_turn turn __uninitialized;
+	int err;
+
+	err = get_args(&turn, sizeof(turn), 56, arg, size);
+	if (unlikely(err))
+		return err;
+	return myep_turn(ep, &turn, arg);
+}
+
+static noinline long ioctl_list(struct file *file, void __user *arg, size_t size)
+{
+	struct myepoll_list list;
+	int err;
+
+	err = get_args(&list, sizeof(list), 16, arg, size);
+	if (err)
+		return err;
+	if (list.size < sizeof(struct myepoll_watch) || list.size > PAGE_SIZE)
+		return -EINVAL;
+	return myep_list(myep_of(file), u64_to_user_ptr(list.watches), list.room,
+			 list.size);
+}
+
+static noinline long ioctl_set_options(struct file *file, void __user *arg, size_t size)
+{
+	struct myepoll_options options;
+	int err;
+
+	err = get_args(&options, sizeof(options), 16, arg, size);
+	if (err)
+		return err;
+	if (options.reserved[0] || options.reserved[1])
+		return -EINVAL;
+	return myep_set_options(myep_of(file), options.flags, options.min_wait);
+}
+
+/* A structure that is longer than ours is filled up with 0: no option is set there. */
+static noinline long ioctl_get_options(struct file *file, void __user *arg, size_t size)
+{
+	struct myep *ep = myep_of(file);
+	struct myepoll_options options = {
+		.flags	= READ_ONCE(ep->options) & ~MYEP_OPT_MIN_WAIT,
+		.min_wait = READ_ONCE(ep->min_wait),
+	};
+
+	if (size < sizeof(options))
+		return -EINVAL;
+	if (copy_to_user(arg, &options, sizeof(options)) ||
+	    clear_user(arg + sizeof(options), size - sizeof(options)))
+		return -EFAULT;
+	return 0;
+}
+
 /*
  * An ioctl's number has the size of its structure in it, which differs where the caller
  * knows another version. So a number is looked for twice, and the list of calls inlined
@@ -174,13 +240,22 @@ static __always_inline long instance_call(struct file *file, unsigned int cmd,
 		return ioctl_wait(file, arg, _IOC_SIZE(cmd));
 	if (is_call(cmd, MYEPOLL_IOC_CTL, match))
 		return ioctl_ctl(file, arg, _IOC_SIZE(cmd));
-	if (is_call(cmd, MYEPOLL_IOC_FEATURES, match))
-		return ioctl_features(arg, _IOC_SIZE(cmd));
-	if (cmd == EPIOCSPARAMS || cmd == EPIOCGPARAMS)
-		return myep_busy_poll_ioctl(myep_of(file), cmd, arg);
-
+	if (is_call(cmd, MYEPOLL_IOC_TURN, match))
+		return turn(myep_of(file), arg, _IOC_SIZE(cmd));
 	if (match == WHOLE)
 		return instance_ioctl_any_size(file, cmd, arg);
+
+	/* What is rare is here only. */
+	if (is_call(cmd, MYEPOLL_IOC_FEATURES, match))
+		return ioctl_features(arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_LIST, match))
+		return ioctl_list(file, arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_SET_OPTIONS, match))
+		return ioctl_set_options(file, arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_GET_OPTIONS, match))
+		return ioctl_get_options(file, arg, _IOC_SIZE(cmd));
+	if (cmd == EPIOCSPARAMS || cmd == EPIOCGPARAMS)
+		return myep_busy_poll_ioctl(myep_of(file), cmd, arg);
 	/* As epoll answers since 6.9. */
 	return -EINVAL;
 }
@@ -253,6 +328,8 @@ long myep_create(unsigned int flags, bool adopted)
 		return -ENOMEM;
 	if (adopted) {
 		ep->adopted = true;
+		if (unlikely(READ_ONCE(current->personality) & MYEP_MARK_OPTIONS))
+			myep_options_from_mark(ep, READ_ONCE(current->personality));
 		myep_adopt_get();
 	}
 
@@ -341,6 +418,11 @@ int __init myep_device_init(void)
 	BUILD_BUG_ON(sizeof(struct myepoll_create) != 8);
 	BUILD_BUG_ON(sizeof(struct myepoll_ctl) != 24);
 	BUILD_BUG_ON(sizeof(struct myepoll_wait) != 32);
+	BUILD_BUG_ON(sizeof(struct myepoll_change) != 24);
+	BUILD_BUG_ON(sizeof(struct myepoll_turn) != 56);
+	BUILD_BUG_ON(sizeof(struct myepoll_watch) != 24);
+	BUILD_BUG_ON(sizeof(struct myepoll_list) != 16);
+	BUILD_BUG_ON(sizeof(struct myepoll_options) != 16);
 
 	if (!myep_fast_door)
 		static_branch_disable(&fast_door_open);

@@ -8,7 +8,6 @@
  * a worker that closes a file (item.c).
  */
 #include <linux/atomic.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include "internal.h"
@@ -90,34 +89,4 @@ void myep_release(struct myep *ep)
 void myep_instances_drain(void)
 {
 	wait_event(instances_gone, !atomic_long_read(&instances));
-}
-
-/**
- * myep_show_fdinfo - /proc/PID/fdinfo/FD, in the columns of epoll
- * @m: where to
- * @file: the [myepoll] file
- */
-void myep_show_fdinfo(struct seq_file *m, struct file *file)
-{
-	struct myep *ep = myep_of(file);
-	struct myep_item *item;
-	struct myep_walk walk;
-
-	if (mutex_lock_killable(&ep->mtx))
-		return;
-	myep_walk_start(&walk, ep, MYEP_WALKER_FDINFO, ep);
-	while ((item = myep_walk_next(&walk, NULL))) {
-		const struct inode *inode = file_inode(walk.file);
-
-		seq_printf(m, "tfd: %8d events: %8x data: %16llx  pos:%lli ino:%llx sdev:%x\n",
-			   item->fd, item->events, (unsigned long long)item->data,
-			   (long long)walk.file->f_pos,
-			   (unsigned long long)inode->i_ino,
-			   inode->i_sb->s_dev);
-		if (seq_has_overflowed(m))
-			break;
-	}
-	myep_walk_end(&walk);
-	myep_close_dropped(ep, false);
-	mutex_unlock(&ep->mtx);
 }

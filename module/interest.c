@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * interest.c - the interest list: ADD, MOD, DEL
+ * interest.c - the interest list: ADD, MOD, DEL, SET, DISABLE
  *
  * Makes items and hooks them into the wait queues of their files. Called from the
- * doors, with the target's file held, and runs under ep->mtx. How an item goes is in
- * item.c, and "Removal" in internal.h says how the ways to lose one exclude each
+ * doors, and runs under ep->mtx; or called by a turn, which holds that for a run of
+ * changes. How an item goes is in item.c, and "Removal" in internal.h says how the ways to lose one exclude each
  * other. All waits for a mutex end when the thread is killed.
  */
 #include <linux/file.h>
 #include <linux/net.h>
 #include <linux/slab.h>
 
+#include "../uapi/myepoll.h"
 #include "internal.h"
 
 /* What an exclusive watch may ask for. */
 #define EXCLUSIVE_BITS \
 	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | \
 	 EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+
+/* What a change may leave to be done when spinlocks are dropped */
+#define WAKE_POLLERS	1
 
 /* struct hook_table - the poll table of an ADD */
 struct hook_table {
@@ -46,10 +50,13 @@ static void hook_onto(struct file *file, wait_queue_head_t *head,
 	entry->item = item;
 	entry->head = head;
 	init_waitqueue_func_entry(&entry->wait, myep_wake);
-	if (item->events & EPOLLEXCLUSIVE)
+	if (item->events & EPOLLEXCLUSIVE) {
+		if (READ_ONCE(item->ep->options) & MYEP_OPT_FAIR)
+			item->special |= MYEP_ROTATES;
 		add_wait_queue_exclusive(head, &entry->wait);
-	else
+	} else {
 		add_wait_queue(head, &entry->wait);
+	}
 }
 
 /*
@@ -58,8 +65,10 @@ static void hook_onto(struct file *file, wait_queue_head_t *head,
  * system. That of vsock takes a lock that is held while the buffer of a send is paged
  * in. FUSE asks its daemon, and a dma-buf takes the lock of its device. Of drivers
  * nothing is known.
+ *
+ * Here, where it is known for a socket, it gets what MYEPOLL_OPT_BALANCE asks for.
  */
-static bool poll_may_block(struct file *file)
+static __always_inline bool poll_may_block(struct myep_item *item, struct file *file)
 {
 	const struct inode *inode = file_inode(file);
 	const struct socket *sock;
@@ -67,6 +76,8 @@ static bool poll_may_block(struct file *file)
 	switch (inode->i_sb->s_magic) {
 	case SOCKFS_MAGIC:
 		sock = sock_from_file(file);
+		if (unlikely(READ_ONCE(item->ep->options) & MYEP_OPT_BALANCE))
+			myep_balance(item, sock);
 		return !sock || READ_ONCE(sock->ops)->family == PF_VSOCK;
 	case ANON_INODE_FS_MAGIC:
 	case PID_FS_MAGIC:
@@ -76,8 +87,9 @@ static bool poll_may_block(struct file *file)
 	return !(S_ISFIFO(inode->i_mode) && inode->i_pipe);
 }
 
-static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
-				    __poll_t events, u64 data)
+static __always_inline
+struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
+			     __poll_t events, u64 data)
 {
 	struct myep_item *item = kmem_cache_alloc(myep_item_cache, GFP_KERNEL);
 
@@ -93,8 +105,10 @@ static struct myep_item *item_alloc(struct myep *ep, struct file *file, int fd,
 	item->busy = false;
 	item->woken = false;
 	item->dead = false;
-	item->nested = myep_is_instance(file);
-	item->alone = item->nested || poll_may_block(file);
+	item->disabled = false;
+	item->balanced = false;
+	item->special = myep_is_instance(file) ? MYEP_NESTED : 0;
+	item->alone = item->special || poll_may_block(item, file);
 	item->nest_seq = 0;
 	INIT_LIST_HEAD(&item->ep_link);
 	RCU_INIT_POINTER(item->ws, NULL);
@@ -111,18 +125,19 @@ static void item_remove(struct myep *ep, struct myep_item *item)
 
 /*
  * Put a new item into the index, from which item_remove() takes it. Under ep->mtx.
- * The caller holds the file.
+ * The caller holds the file, which may belong to an instance, @child.
  *
  * Return: 0; or an error, and the item is freed.
  */
-static int item_insert(struct myep *ep, struct myep_item *item)
+static __always_inline int item_insert(struct myep *ep, struct myep_item *item,
+				       struct myep *child)
 {
 	int err = -EEXIST;
 
 	if (unlikely(!myep_index_add(item)))
 		goto err_free;
-	if (unlikely(item->nested))
-		atomic_inc(&myep_of(item->file)->watchers);
+	if (unlikely(child))
+		atomic_inc(&child->watchers);
 	/* Charged last: an ADD that fails uses up no quota, not even for a moment. */
 	if (unlikely(!myep_quota_charge(ep->quota))) {
 		err = -ENOSPC;
@@ -168,8 +183,8 @@ static noinline int item_check_nesting(struct myep *ep, struct myep_item *item,
  * that can reject the item comes before the first wakeup can reach it, except that
  * memory may run out among its entries. Under ep->mtx. The caller holds @file.
  */
-static int item_start(struct myep *ep, struct myep_item *item, struct file *file,
-		      bool linked)
+static __always_inline int item_start(struct myep *ep, struct myep_item *item,
+				      struct file *file, bool linked)
 {
 	struct hook_table table = { .item = item };
 	bool pollers = false;
@@ -206,74 +221,26 @@ err_remove:
 	return err;
 }
 
-/* Out of line, so that only an ADD pays for a table on the stack. */
-static noinline int ctl_add(struct myep *ep, struct file *file, int fd,
-			    __poll_t events, u64 data)
+/*
+ * Under ep->mtx.
+ *
+ * Return: 0; an error; or WAKE_POLLERS, which the caller has to do with myep_wake_pollers().
+ */
+static __always_inline int mod_locked(struct myep *ep, struct file *file, int fd,
+				      __poll_t events, u64 data)
 {
-	struct myep *child = myep_is_instance(file) ? myep_of(file) : NULL;
-	struct myep_item *item;
-	bool nest;
-	int err;
-
-	if (unlikely(myep_is_foreign_epoll(file)))
-		return -ELOOP;
-
-	if (unlikely(child)) {
-		err = myep_nest_prepare(child);
-		if (err)
-			return err;
-	}
-	err = mutex_lock_killable(&ep->mtx);
-	if (unlikely(err))
-		goto out;
-
-	item = item_alloc(ep, file, fd, events | EPOLLERR | EPOLLHUP, data);
-	if (unlikely(!item)) {
-		/* That it is there already is the first thing to say. */
-		err = myep_index_find(file, ep, fd) ? -EEXIST : -ENOMEM;
-		goto out_unlock;
-	}
-	/* Nobody begins to watch @ep before this ADD is over: myep_nest_prepare(). */
-	nest = child || atomic_read(&ep->watchers);
-	if (unlikely(nest)) {
-		err = myep_nest_begin(ep, child);
-		if (err) {
-			kmem_cache_free(myep_item_cache, item);
-			goto out_unlock;
-		}
-	}
-	err = item_insert(ep, item);
-	if (unlikely(nest))
-		err = item_check_nesting(ep, item, file, err);
-	if (likely(!err))
-		err = item_start(ep, item, file, nest);
-out_unlock:
-	mutex_unlock(&ep->mtx);
-out:
-	/* Now the item counts as a watcher, if there is one. */
-	if (unlikely(child))
-		atomic_dec(&child->watchers);
-	return err;
-}
-
-static int ctl_mod(struct myep *ep, struct file *file, int fd,
-		   __poll_t events, u64 data)
-{
-	struct myep_item *item;
-	bool pollers = false;
+	struct myep_item *item = myep_index_find(file, ep, fd);
+	int ret = 0;
 	poll_table pt;
-	int err = 0;
 
-	if (unlikely(mutex_lock_killable(&ep->mtx)))
-		return -EINTR;
-	item = myep_index_find(file, ep, fd);
-	if (!item) {
-		err = -ENOENT;
-		goto out;
-	}
+	if (!item)
+		return -ENOENT;
 	if (item->events & EPOLLEXCLUSIVE) {
-		err = -EINVAL;
-		goto out;
+		if (item->disabled)
+			return -ECANCELED;
+		if (!item->balanced)
+			return -EINVAL;
+		events |= EPOLLEXCLUSIVE;
 	}
 
 	events |= EPOLLERR | EPOLLHUP;
@@ -297,27 +264,176 @@ static int ctl_mod(struct myep *ep, struct file *file, int fd,
 	init_poll_funcptr(&pt, NULL);
 	if (myep_item_poll(item, item->file, &pt, 1)) {
 		spin_lock_irq(&ep->wq.lock);
-		pollers = myep_queue(item);
+		ret = myep_queue(item) ? WAKE_POLLERS : 0;
 		spin_unlock_irq(&ep->wq.lock);
 	}
-out:
-	mutex_unlock(&ep->mtx);
-	if (pollers)
-		myep_wake_pollers(ep);
+	return ret;
+}
+
+/*
+ * The part of an ADD under ep->mtx. The file may belong to an instance, @child. It is
+ * compiled into CTL's ADD as a whole, and for all others once more.
+ */
+static __always_inline int __add_locked(struct myep *ep, struct file *file, int fd,
+					__poll_t events, u64 data, struct myep *child)
+{
+	struct myep_item *item;
+	bool nest;
+	int err;
+
+	item = item_alloc(ep, file, fd, events | EPOLLERR | EPOLLHUP, data);
+	if (unlikely(!item)) {
+		/* That it is there already is the first thing to say. */
+		return myep_index_find(file, ep, fd) ? -EEXIST : -ENOMEM;
+	}
+	/* Nobody begins to watch @ep before this ADD is over: myep_nest_prepare(). */
+	nest = child || atomic_read(&ep->watchers);
+	if (unlikely(nest)) {
+		err = myep_nest_begin(ep, child);
+		if (err) {
+			kmem_cache_free(myep_item_cache, item);
+			return err;
+		}
+	}
+	err = item_insert(ep, item, child);
+	if (unlikely(nest))
+		err = item_check_nesting(ep, item, file, err);
+	if (likely(!err))
+		err = item_start(ep, item, file, nest);
 	return err;
+}
+
+static noinline int add_locked(struct myep *ep, struct file *file, int fd,
+			       __poll_t events, u64 data, struct myep *child)
+{
+	return __add_locked(ep, file, fd, events, data, child);
+}
+
+/* The part of a SET that is a MOD. Locks and result as in mod_locked(). */
+static int set_locked(struct myep *ep, struct file *file, int fd,
+		      __poll_t events, u64 data)
+{
+	/* A watch that is there cannot become exclusive, by MOD neither. */
+	if (events & EPOLLEXCLUSIVE)
+		return myep_index_find(file, ep, fd) ? -EINVAL : -ENOENT;
+	return mod_locked(ep, file, fd, events, data);
+}
+
+/* Do what mod_locked() has left to be done. Return: 0 or an errno. */
+static __always_inline int changed(struct myep *ep, int ret)
+{
+	if (ret != WAKE_POLLERS)
+		return ret;
+	myep_wake_pollers(ep);
+	return 0;
+}
+
+/* ADD, or SET: MOD, if the watch is there */
+static __always_inline int add_or_set(struct myep *ep, struct file *file, int fd,
+				      __poll_t events, u64 data, bool set)
+{
+	struct myep *child = myep_is_instance(file) ? myep_of(file) : NULL;
+	int err;
+
+	if (unlikely(myep_is_foreign_epoll(file)))
+		return -ELOOP;
+
+	if (unlikely(child)) {
+		err = myep_nest_prepare(child);
+		if (err)
+			return err;
+	}
+	err = mutex_lock_killable(&ep->mtx);
+	if (unlikely(err))
+		goto out;
+
+	if (!set) {
+		err = __add_locked(ep, file, fd, events, data, child);
+	} else {
+		err = set_locked(ep, file, fd, events, data);
+		if (err == -ENOENT)
+			err = add_locked(ep, file, fd, events, data, child);
+	}
+	mutex_unlock(&ep->mtx);
+out:
+	/* Now the item counts as a watcher, if there is one. */
+	if (unlikely(child))
+		atomic_dec(&child->watchers);
+	return set ? changed(ep, err) : err;
+}
+
+/* Out of line, so that only an ADD pays for a table on the stack. */
+static noinline int ctl_add(struct myep *ep, struct file *file, int fd,
+			    __poll_t events, u64 data)
+{
+	return add_or_set(ep, file, fd, events, data, false);
+}
+
+static noinline int ctl_set(struct myep *ep, struct file *file, int fd,
+			    __poll_t events, u64 data)
+{
+	return add_or_set(ep, file, fd, events, data, true);
+}
+
+static __always_inline int ctl_mod(struct myep *ep, struct file *file, int fd,
+				   __poll_t events, u64 data)
+{
+	int ret;
+
+	if (unlikely(mutex_lock_killable(&ep->mtx)))
+		return -EINTR;
+	ret = mod_locked(ep, file, fd, events, data);
+	mutex_unlock(&ep->mtx);
+	return changed(ep, ret);
+}
+
+static __always_inline int del_locked(struct myep *ep, struct file *file, int fd)
+{
+	struct myep_item *item = myep_index_take(file, ep, fd);
+
+	if (unlikely(!item))
+		return -ENOENT;
+	myep_item_discard(item);
+	return 0;
 }
 
 static int ctl_del(struct myep *ep, struct file *file, int fd)
 {
-	struct myep_item *item;
+	int err;
 
 	if (unlikely(mutex_lock_killable(&ep->mtx)))
 		return -EINTR;
-	item = myep_index_take(file, ep, fd);
-	if (likely(item))
-		myep_item_discard(item);
+	err = del_locked(ep, file, fd);
 	mutex_unlock(&ep->mtx);
-	return item ? 0 : -ENOENT;
+	return err;
+}
+
+/*
+ * A one-shot watch whose event has been delivered asks for nothing: see
+ * item_mark_delivered(), also under ep->mtx. So whether somebody has the event can be
+ * told from the mask.
+ */
+static int disable_locked(struct myep *ep, struct file *file, int fd)
+{
+	struct myep_item *item = myep_index_find(file, ep, fd);
+	bool armed;
+
+	if (!item)
+		return -ENOENT;
+	if (!(item->events & EPOLLONESHOT))
+		return -EINVAL;
+	if (item->disabled)
+		return -EALREADY;
+	armed = item->events & ~MYEP_PRIVATE_BITS;
+	item->disabled = true;
+
+	spin_lock_irq(&ep->wq.lock);
+	/* MOD looks for the one bit anyway, and need not look for @disabled as well. */
+	WRITE_ONCE(item->events, (item->events & MYEP_PRIVATE_BITS) | EPOLLEXCLUSIVE);
+	list_del_init(&item->ready_link);
+	myep_ws_relax(item);
+	spin_unlock_irq(&ep->wq.lock);
+	return armed ? 0 : -EBUSY;
 }
 
 /* As in epoll, EPOLLEXCLUSIVE is for ADD alone, and not to watch an instance. */
@@ -325,10 +441,67 @@ static bool exclusive_ok(int op, const struct file *file, __poll_t events)
 {
 	if (op == EPOLL_CTL_MOD)
 		return false;
-	if (op != EPOLL_CTL_ADD)
+	if (op != EPOLL_CTL_ADD && op != MYEPOLL_CTL_SET)
 		return true;
 	return !(events & ~EXCLUSIVE_BITS) && !myep_is_instance(file) &&
 	       !myep_is_foreign_epoll(file);
+}
+
+/* What does not depend on what is watched. @events may be changed. */
+static __always_inline int check_change(struct myep *ep, int op, struct file *file,
+					__poll_t *events)
+{
+	if (!file_can_poll(file))
+		return -EPERM;
+	if (file == ep->file)
+		return -EINVAL;
+
+	if (unlikely(*events & (EPOLLWAKEUP | EPOLLEXCLUSIVE)) &&
+	    op != EPOLL_CTL_DEL) {
+		if (*events & EPOLLWAKEUP)
+			*events = myep_ws_allowed(*events);
+		if (*events & EPOLLEXCLUSIVE && !exclusive_ok(op, file, *events))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+/* Operations that epoll does not have: "Beyond epoll" in uapi/myepoll.h */
+static noinline int ctl_more(struct myep *ep, int op, struct file *file, int fd,
+			     __poll_t events, u64 data)
+{
+	int err;
+
+	/* For its program it is an epoll. */
+	if (ep->adopted)
+		return -EINVAL;
+
+	switch (op) {
+	case MYEPOLL_CTL_SET:
+		return ctl_set(ep, file, fd, events, data);
+	case MYEPOLL_CTL_DISABLE:
+		if (mutex_lock_killable(&ep->mtx))
+			return -EINTR;
+		err = disable_locked(ep, file, fd);
+		mutex_unlock(&ep->mtx);
+		return err;
+	}
+	return -EINVAL;
+}
+
+/* @fd is not open. */
+static noinline int ctl_no_file(struct myep *ep, int op, int fd, u64 data)
+{
+	int err;
+
+	if (op != MYEPOLL_CTL_DROP || ep->adopted)
+		return -EBADF;
+	if (mutex_lock_killable(&ep->mtx))
+		return -EINTR;
+	err = myep_drop_locked(ep, fd, data);
+	myep_close_dropped(ep, false);
+	mutex_unlock(&ep->mtx);
+	return err;
 }
 
 /**
@@ -351,6 +524,8 @@ static bool exclusive_ok(int op, const struct file *file, __poll_t events)
  * * -ENOSPC	the user's max_user_watches
  * * -ENOMEM
  * * -EINTR	the thread is being killed
+ *
+ * and of MYEPOLL_CTL_* what uapi/myepoll.h says.
  */
 int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
 {
@@ -358,25 +533,12 @@ int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
 	struct file *file = fd_file(target);
 	int err;
 
-	if (!file)
-		return -EBADF;
+	if (unlikely(!file))
+		return ctl_no_file(ep, op, fd, data);
 
-	err = -EPERM;
-	if (!file_can_poll(file))
+	err = check_change(ep, op, file, &events);
+	if (err)
 		goto out;
-
-	err = -EINVAL;
-	if (file == ep->file)
-		goto out;
-
-	if (unlikely(events & (EPOLLWAKEUP | EPOLLEXCLUSIVE)) &&
-	    op != EPOLL_CTL_DEL) {
-		if (events & EPOLLWAKEUP)
-			events = myep_ws_allowed(events);
-		if (events & EPOLLEXCLUSIVE && !exclusive_ok(op, file, events))
-			goto out;
-	}
-
 	switch (op) {
 	case EPOLL_CTL_ADD:
 		err = ctl_add(ep, file, fd, events, data);
@@ -387,8 +549,103 @@ int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
 	case EPOLL_CTL_DEL:
 		err = ctl_del(ep, file, fd);
 		break;
+	default:
+		err = ctl_more(ep, op, file, fd, events, data);
 	}
 out:
 	fdput(target);
 	return err;
+}
+
+/* An ADD to a graph of instances changes that, and takes nest_mutex and more. */
+static bool nests(struct myep *ep, struct file *file)
+{
+	return myep_is_instance(file) || atomic_read(&ep->watchers) ||
+	       myep_is_foreign_epoll(file);
+}
+
+/* The rest of a change that nests, with no lock held. */
+static noinline int change_nesting(struct myep *ep, int op, struct file *file, int fd,
+				   __poll_t events, u64 data)
+{
+	int err;
+
+	mutex_unlock(&ep->mtx);
+	if (op == MYEPOLL_CTL_SET)
+		err = ctl_set(ep, file, fd, events, data);
+	else
+		err = ctl_add(ep, file, fd, events, data);
+	mutex_lock(&ep->mtx);
+	return err;
+}
+
+/* myep_ctl() under ep->mtx, which is dropped for a while where the change nests. */
+static __always_inline int change_locked(struct myep *ep, const struct myepoll_change *c,
+					 struct file *file)
+{
+	__poll_t events = (__force __poll_t)c->events;
+	int err = check_change(ep, c->op, file, &events);
+
+	if (err)
+		return err;
+	switch (c->op) {
+	case EPOLL_CTL_MOD:
+		return changed(ep, mod_locked(ep, file, c->fd, events, c->data));
+	case EPOLL_CTL_DEL:
+		return del_locked(ep, file, c->fd);
+	case MYEPOLL_CTL_DISABLE:
+		return disable_locked(ep, file, c->fd);
+	case MYEPOLL_CTL_SET:
+		err = set_locked(ep, file, c->fd, events, c->data);
+		if (err != -ENOENT)
+			return changed(ep, err);
+		fallthrough;
+	case EPOLL_CTL_ADD:
+		if (unlikely(nests(ep, file)))
+			return change_nesting(ep, c->op, file, c->fd, events, c->data);
+		return add_locked(ep, file, c->fd, events, c->data, NULL);
+	}
+	return -EINVAL;
+}
+
+/**
+ * myep_change_run - some changes of a turn
+ * @ep: the instance; the caller holds its file and its mtx, and calls
+ *	myep_close_dropped()
+ * @run: the changes; each gets its result
+ * @n: how many
+ * @stop: only up to the first that fails
+ * @failed: how many have failed is added here
+ *
+ * Return: how many have been tried.
+ */
+unsigned int myep_change_run(struct myep *ep, struct myepoll_change *run,
+			     unsigned int n, bool stop, unsigned int *failed)
+{
+	struct myepoll_change *c = run, *end = run + n;
+
+	lockdep_assert_held(&ep->mtx);
+
+	while (c < end) {
+		unsigned long word = myep_fdget(c->fd);
+		struct file *file = myep_fd_file(word);
+		int err;
+
+		if (unlikely(!file))
+			err = c->op == MYEPOLL_CTL_DROP ?
+				myep_drop_locked(ep, c->fd, c->data) : -EBADF;
+		else
+			err = change_locked(ep, c, file);
+		/* Not fput(): see turn.c. */
+		if (unlikely(word & FDPUT_FPUT) && myep_file_drop(file))
+			myep_file_dropped(ep, file);
+
+		c++->result = err;
+		if (unlikely(err)) {
+			++*failed;
+			if (stop)
+				break;
+		}
+	}
+	return c - run;
 }

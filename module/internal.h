@@ -28,8 +28,8 @@
  *   watcher	an item of another instance, whose file is this instance's
  *   scan	polling what is on the ready list: a harvest, which delivers what it
  *		finds, or the instance's own ->poll, which only looks
- *   turn	one waiter is woken at a time; after its scan it wakes the next, if
- *		something is left
+ *   turn	changes to the interest list and then a wait, in one call (turn.c). Not
+ *		that a waiter's scan wakes the next waiter, if something is left.
  *   walk	over the items of an instance, for fdinfo or for a search (walk.c)
  *   search	through the graph of instances, down by walks and up by watchers
  *		(nesting.c)
@@ -88,19 +88,21 @@
  *   nest_seq, nest_depth, paths, paths_seq	nest_mutex
  *   refs		refcount: the file, each item, each search upward, a queued rewake,
  *			each close by a worker
- *   busy_poll		READ_ONCE/WRITE_ONCE
+ *   busy_poll, options, min_wait	READ_ONCE/WRITE_ONCE
  *   closing		ep->mtx
  *   adopted, quota	set once
  *
  * struct myep_item
- *   ep, file, fd, nested, alone	set once, before the item enters the index
+ *   ep, file, fd, special, balanced, alone	set once, before the item enters the
+ *		index
  *   nest_seq	nest_mutex
  *   node		bucket->lock
  *   events		written under ep->mtx; read under it, or by myep_wake() under
  *			ep->wq.lock; the barrier in ctl_mod() orders the two
- *   data		ep->mtx
+ *   data, disabled	ep->mtx
  *   ready_link, ep_link, busy, woken, dead	ep->wq.lock
- *   first, its list	ep->mtx for the ADD, then bucket->lock for the remover
+ *   first, its list	ep->mtx for the ADD, then bucket->lock for the remover; read under
+ *		ep->mtx by a scan that holds the file, so that there is no remover
  *   ws			ep->mtx for writing, RCU for myep_wake()
  *
  *
@@ -219,7 +221,9 @@
 
 #include "compat.h"
 
+struct myepoll_change;
 struct myep_quota;
+struct socket;
 struct wakeup_source;
 
 /* Instances on a chain: this one and four below it, as in epoll. */
@@ -259,11 +263,13 @@ struct myep_busy_poll {
  * @poll_wait:	the pollers of @file
  * @rewake:	wakes @poll_wait where a wakeup could not
  * @waking_cpu:	the CPU that is waking @poll_wait, or -1
+ * @min_wait:	how long a wait gathers events, us
  * @watchers:	items of other instances that watch @file
  * @refs:	references: see "What guards each field"
  * @paths:	paths up the graph of instances, to those that nobody watches: how many,
  *		by their number of links
  * @adopted:	made by a system call of epoll's (adopt.c)
+ * @options:	MYEP_OPT_*
  * @nest_seq:	the last search that came by
  * @paths_seq:	the last search that counted @paths
  * @rcu:	frees it where @rewake was used
@@ -285,11 +291,13 @@ struct myep {
 
 	wait_queue_head_t poll_wait;
 	struct irq_work rewake;
-	int waking_cpu;
+	s16 waking_cpu;
+	u16 min_wait;
 	atomic_t watchers;
 	refcount_t refs;
 	u16 paths[MYEP_MAX_NESTS + 1];
 	bool adopted;
+	u8 options;
 	union {
 		struct {
 			u64 nest_seq;
@@ -326,7 +334,9 @@ struct myep_entry {
  * @busy:	a scan holds it
  * @woken:	there was a wakeup since it was held
  * @dead:	removed; a scan that has it frees it
- * @nested:	@file is a [myepoll] file
+ * @disabled:	by MYEPOLL_CTL_DISABLE: it is not armed again
+ * @balanced:	exclusive, though its program did not ask for it
+ * @special:	MYEP_NESTED, MYEP_ROTATES, or 0: polling it is more than its ->poll
  * @alone:	its ->poll might take long: no other file is held meanwhile
  * @nest_seq:	the last search that counted the watchers of @file
  * @ep_link:	on @ep->items
@@ -345,7 +355,9 @@ struct myep_item {
 	bool busy;
 	bool woken;
 	bool dead;
-	bool nested;
+	bool disabled;
+	bool balanced;
+	u8 special;
 	bool alone;
 	u64 nest_seq;
 	struct list_head ep_link;
@@ -357,9 +369,26 @@ struct myep_item {
 	struct myep_entry first;
 };
 
+/* Bits of myep->options. The first two are MYEPOLL_OPT_*. */
+#define MYEP_OPT_FAIR		0x1	/* waiters, and exclusive watches, take turns */
+#define MYEP_OPT_BALANCE	0x2	/* listening sockets are watched so */
+#define MYEP_OPT_MIN_WAIT	0x4	/* min_wait is not 0 */
+
+/* Options in the mark of an adopted process: MYEPOLL_PERSONALITY_* */
+#define MYEP_MARK_OPTIONS	0x6000ff00
+
+/* Bits of myep_item->special */
+#define MYEP_NESTED		0x1	/* the file is a [myepoll] file */
+#define MYEP_ROTATES		0x2	/* goes behind others that wait for the file */
+
+static inline bool myep_item_is_nested(const struct myep_item *item)
+{
+	return item->special & MYEP_NESTED;
+}
+
 /* enum myep_walker - who walks over the items of an instance */
 enum myep_walker {
-	MYEP_WALKER_FDINFO,	/* under its mtx */
+	MYEP_WALKER_LIST,	/* under its mtx */
 	MYEP_WALKER_NESTING,	/* under nest_mutex */
 };
 
@@ -398,7 +427,6 @@ static inline struct myep *myep_of(const struct file *file)
 struct myep *myep_alloc(void);
 void myep_free(struct myep *ep);
 void myep_release(struct myep *ep);
-void myep_show_fdinfo(struct seq_file *m, struct file *file);
 void myep_instances_drain(void);
 
 /**
@@ -415,6 +443,23 @@ static inline void myep_put(struct myep *ep)
 
 /* interest.c */
 int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data);
+unsigned int myep_change_run(struct myep *ep, struct myepoll_change *run,
+			     unsigned int n, bool stop, unsigned int *failed);
+
+/* list.c */
+int myep_drop_locked(struct myep *ep, int fd, u64 data);
+long myep_list(struct myep *ep, u8 __user *watches, u32 room, size_t size);
+void myep_show_fdinfo(struct seq_file *m, struct file *file);
+
+/* options.c */
+void myep_options_from_mark(struct myep *ep, unsigned int mark);
+long myep_set_options(struct myep *ep, u32 flags, u32 min_wait);
+void myep_balance(struct myep_item *item, const struct socket *sock);
+
+/* turn.c */
+struct myepoll_turn;
+int myep_turn(struct myep *ep, struct myepoll_turn *turn,
+	      struct myepoll_turn __user *uturn);
 
 /* item.c */
 void myep_item_detach(struct myep_item *item);
@@ -447,6 +492,7 @@ void myep_walk_start(struct myep_walk *walk, struct myep *ep,
 		     enum myep_walker by, struct myep *holder);
 struct myep_item *myep_walk_next(struct myep_walk *walk,
 				 bool (*skip)(const struct myep_item *item));
+void myep_walk_rest(struct myep_walk *walk);
 void myep_walk_end(struct myep_walk *walk);
 
 /**
@@ -479,6 +525,8 @@ bool myep_queue(struct myep_item *item);
 void myep_wake_pollers(struct myep *ep);
 __poll_t myep_poll(struct file *file, poll_table *pt, int depth,
 		   struct myep_item *watcher);
+__poll_t myep_poll_rotating(struct myep_item *item, struct file *file,
+			    poll_table *pt);
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
 		 bool sleeps);
 
@@ -498,8 +546,11 @@ static inline __poll_t myep_item_poll(struct myep_item *item,
 	__poll_t revents;
 
 	pt->_key = item->events;
-	if (unlikely(item->nested))
-		revents = myep_poll(file, pt, depth, item);
+	/* Read twice: if the compiler kept it in a register, every poll would pay. */
+	if (unlikely(item->special))
+		revents = READ_ONCE(item->special) & MYEP_NESTED ?
+				  myep_poll(file, pt, depth, item) :
+				  myep_poll_rotating(item, file, pt);
 	else /* vfs_poll(), but for a check that ADD has made */
 		revents = file->f_op->poll(file, pt);
 	return revents & item->events;

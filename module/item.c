@@ -46,7 +46,7 @@ void myep_item_detach(struct myep_item *item)
 		kmem_cache_free(myep_entry_cache, entry);
 	}
 
-	if (unlikely(item->nested))
+	if (unlikely(myep_item_is_nested(item)))
 		atomic_dec(&myep_of(item->file)->watchers);
 }
 

@@ -61,7 +61,7 @@ bool myep_is_foreign_epoll(const struct file *file)
 
 static bool is_no_instance(const struct myep_item *item)
 {
-	return !item->nested;
+	return !myep_item_is_nested(item);
 }
 
 /* Links below @ep on the longest chain, TOO_DEEP if @parent is on one. */
@@ -243,7 +243,7 @@ static int count_paths(struct file *file)
  */
 static bool is_counted(const struct myep_item *item)
 {
-	return !item->nested && item->nest_seq == nest_seq;
+	return !myep_item_is_nested(item) && item->nest_seq == nest_seq;
 }
 
 static int check_paths(struct file *file, struct myep *parent)

@@ -325,7 +325,7 @@ static void scan_end(struct myep *ep)
 }
 
 /* A thread that was woken to harvest will not. */
-static void pass_turn(struct myep *ep)
+static void pass_wakeup(struct myep *ep)
 {
 	spin_lock_irq(&ep->wq.lock);
 	if (ep->pending)
@@ -432,6 +432,54 @@ __poll_t myep_poll(struct file *file, poll_table *pt, int depth,
 	if (revents)
 		return EPOLLIN | EPOLLRDNORM;
 	return unlikely(fatal_signal_pending(current)) ? poll_killed(watcher) : 0;
+}
+
+/*
+ * An item that has an event goes behind the other exclusive entries of each queue that it
+ * is hooked into, so that they are woken before it is again. Not in myep_wake(): whoever
+ * wakes all entries of a queue would meet it once more at the end, for ever. Under
+ * ep->mtx, the file held, so that there is no remover.
+ */
+static void rotate(struct myep_item *item)
+{
+	struct myep_entry *entry;
+
+	if (!myep_item_is_hooked(item))
+		return;
+	for (entry = &item->first; entry; entry = entry->next) {
+		wait_queue_head_t *head;
+
+		/* As in unhook(): NULL, or a head that lives for a grace period. */
+		rcu_read_lock();
+		head = smp_load_acquire(&entry->head);
+		if (head) {
+			spin_lock_irq(&head->lock);
+			/* Not if POLLFREE has just unlinked it. */
+			if (!list_empty(&entry->wait.entry))
+				list_move_tail(&entry->wait.entry, &head->head);
+			spin_unlock_irq(&head->lock);
+		}
+		rcu_read_unlock();
+	}
+}
+
+/**
+ * myep_poll_rotating - ask the file of an item that goes behind others
+ * @item: see myep_item_poll()
+ * @file: see myep_item_poll()
+ * @pt: see myep_item_poll()
+ *
+ * Return: what ->poll returns.
+ */
+__poll_t myep_poll_rotating(struct myep_item *item, struct file *file,
+			    poll_table *pt)
+{
+	__poll_t revents = file->f_op->poll(file, pt);
+
+	/* Only for a scan: who does an ADD or a MOD takes no event. */
+	if (item->busy && revents & item->events)
+		rotate(item);
+	return revents;
 }
 
 /**
@@ -597,7 +645,7 @@ static void move_head(struct list_head *from, struct list_head *last,
 /*
  * Deliver all that is ready, up to @max. One batch can stay on the list meanwhile:
  * what arrives comes behind it. For more the list is set aside, so that each item
- * has one turn. Under ep->mtx and ep->wq.lock, which it drops for a while.
+ * is looked at once. Under ep->mtx and ep->wq.lock, which it drops for a while.
  *
  * Return: see myep_harvest().
  */
@@ -711,7 +759,7 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
 
 	/* Busy descriptors must not keep a killed thread here. */
 	if (unlikely(fatal_signal_pending(current))) {
-		pass_turn(ep);
+		pass_wakeup(ep);
 		return -EINTR;
 	}
 

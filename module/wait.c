@@ -46,12 +46,12 @@ static int wake_and_unqueue(wait_queue_entry_t *wait, unsigned int mode, int syn
 
 /*
  * Sleep until woken, a signal, or @deadline (NULL: none); set @timed_out if that has
- * passed.
+ * passed. If @fair, others that sleep already are woken first.
  *
  * Return: true if there may be something to harvest.
  */
-static bool wait_sleep(struct myep *ep, ktime_t *deadline, u64 slack,
-		       bool *timed_out)
+static __always_inline bool wait_sleep(struct myep *ep, ktime_t *deadline, u64 slack,
+				       bool *timed_out, bool fair)
 {
 	wait_queue_entry_t wait;
 	bool woken;
@@ -70,7 +70,10 @@ static bool wait_sleep(struct myep *ep, ktime_t *deadline, u64 slack,
 	}
 	__set_current_state(TASK_INTERRUPTIBLE);
 	/* At the head: the last to sleep is the first to wake. */
-	__add_wait_queue_exclusive(&ep->wq, &wait);
+	if (fair)
+		__add_wait_queue_entry_tail_exclusive(&ep->wq, &wait);
+	else
+		__add_wait_queue_exclusive(&ep->wq, &wait);
 	spin_unlock_irq(&ep->wq.lock);
 
 	*timed_out = !schedule_hrtimeout_range(deadline, slack, HRTIMER_MODE_ABS);
@@ -91,10 +94,95 @@ static bool wait_sleep(struct myep *ep, ktime_t *deadline, u64 slack,
 	return woken || !*timed_out;
 }
 
-/* myep_wait() that may sleep. Out of line: timeout 0 then needs no stack frame. */
-static noinline int wait_until(struct myep *ep,
-			       struct epoll_event __user *events, int max,
-			       s64 timeout)
+/*
+ * Gathering: MYEPOLL_OPT_MIN_WAIT. A waiter that is not to be woken before its buffer can
+ * be filled, or the time is up.
+ */
+
+/* Items that are counted, with interrupts off. */
+#define MAX_COUNT	1024
+
+/**
+ * struct gatherer - a waiter that gathers
+ * @wait:	its entry on ep->wq
+ * @ep:		the instance
+ * @last:	the last item of the ready list when it was last looked at
+ * @missing:	so many more make it worth while to wake up
+ */
+struct gatherer {
+	wait_queue_entry_t wait;
+	struct myep *ep;
+	struct list_head *last;
+	int missing;
+};
+
+/*
+ * Called for each wakeup, with what it has queued, if anything, at the end of the ready
+ * list. Where the gatherer stays asleep, it answers 0, and the wakeup is the next
+ * waiter's. A scan of another thread may have moved items to the end, which are
+ * counted twice then: this one wakes up early.
+ */
+static int gather_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
+{
+	struct gatherer *g = container_of(wait, struct gatherer, wait);
+
+	lockdep_assert_held(&g->ep->wq.lock);
+
+	if (g->last == g->ep->ready.prev)
+		return 0;
+	g->last = g->ep->ready.prev;
+	if (--g->missing > 0)
+		return 0;
+	return wake_and_unqueue(wait, mode, sync, key);
+}
+
+/* Of the ready list, but no more than @max. Under ep->wq.lock. */
+static int count_ready(struct myep *ep, int max)
+{
+	struct list_head *at;
+	int n = 0;
+
+	list_for_each(at, &ep->ready)
+		if (++n == max)
+			break;
+	return n;
+}
+
+/* Sleep for min_wait, but not beyond @deadline (NULL: none). */
+static void gather(struct myep *ep, int max, const ktime_t *deadline)
+{
+	u64 min_wait = READ_ONCE(ep->min_wait) * (u64)NSEC_PER_USEC;
+	ktime_t until = ktime_add_safe(ktime_get(), min_wait);
+	struct gatherer g = { .ep = ep };
+
+	if (deadline && ktime_before(*deadline, until))
+		until = *deadline;
+	max = min(max, MAX_COUNT);
+	init_wait(&g.wait);
+	g.wait.func = gather_wake;
+
+	spin_lock_irq(&ep->wq.lock);
+	g.last = ep->ready.prev;
+	g.missing = max - count_ready(ep, max);
+	if (g.missing > 0) {
+		__set_current_state(TASK_INTERRUPTIBLE);
+		__add_wait_queue_exclusive(&ep->wq, &g.wait);
+		spin_unlock_irq(&ep->wq.lock);
+
+		schedule_hrtimeout_range(&until, min(current->timer_slack_ns, min_wait / 8),
+					 HRTIMER_MODE_ABS);
+		__set_current_state(TASK_RUNNING);
+
+		spin_lock_irq(&ep->wq.lock);
+		__remove_wait_queue(&ep->wq, &g.wait);
+	}
+	spin_unlock_irq(&ep->wq.lock);
+}
+
+/* wait_until(), compiled twice: with @options only for instances that have some. */
+static __always_inline int do_wait_until(struct myep *ep,
+					 struct epoll_event __user *events, int max,
+					 s64 timeout, u8 options)
 {
 	ktime_t deadline, *to = NULL;
 	bool avail = READ_ONCE(ep->pending);
@@ -107,6 +195,10 @@ static noinline int wait_until(struct myep *ep,
 		deadline = ktime_add_safe(ktime_get(), timeout);
 		slack = timer_slack(timeout);
 		to = &deadline;
+	}
+	if (options & MYEP_OPT_MIN_WAIT) {
+		gather(ep, max, to);
+		avail = READ_ONCE(ep->pending);
 	}
 
 	for (;;) {
@@ -122,8 +214,28 @@ static noinline int wait_until(struct myep *ep,
 			continue;
 		if (signal_pending(current))
 			return -EINTR;
-		avail = wait_sleep(ep, to, slack, &timed_out);
+		avail = wait_sleep(ep, to, slack, &timed_out,
+				   options & MYEP_OPT_FAIR);
 	}
+}
+
+static noinline int wait_with_options(struct myep *ep,
+				      struct epoll_event __user *events, int max,
+				      s64 timeout, u8 options)
+{
+	return do_wait_until(ep, events, max, timeout, options);
+}
+
+/* myep_wait() that may sleep. Out of line: timeout 0 then needs no stack frame. */
+static noinline int wait_until(struct myep *ep,
+			       struct epoll_event __user *events, int max,
+			       s64 timeout)
+{
+	u8 options = READ_ONCE(ep->options);
+
+	if (unlikely(options))
+		return wait_with_options(ep, events, max, timeout, options);
+	return do_wait_until(ep, events, max, timeout, 0);
 }
 
 /**

@@ -2,7 +2,7 @@
 /*
  * walk.c - over the items of an instance, one after the other
  *
- * For fdinfo, which holds ep->mtx, and for nesting.c, which holds nest_mutex and must
+ * For list.c, which holds ep->mtx, and for nesting.c, which holds nest_mutex and must
  * not wait for that mtx. Items may come and go during a walk, and each step drops
  * ep->wq.lock, so a walk marks its place by an entry of its own in ep->items. Each of
  * the two has one in the instance, which no one else takes for an item.
@@ -86,6 +86,12 @@ struct myep_item *myep_walk_next(struct myep_walk *walk,
 	}
 	spin_unlock_irq(&ep->wq.lock);
 	return found;
+}
+
+/* Before a sleep: the file where the walk stands is not held any more. */
+void myep_walk_rest(struct myep_walk *walk)
+{
+	leave(walk);
 }
 
 /* The end, before or after the last item. */
