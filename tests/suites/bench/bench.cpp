@@ -348,6 +348,122 @@ template <class D> void one_shot()
 	}));
 }
 
+// What many calls do, or one turn: changes, and then the wait
+
+struct Turn : Module {
+	static constexpr const char *name = "turn";
+
+	// The changes, and then a wait that only looks
+	[[gnu::always_inline]] static long turn(int ep, myepoll_change *changes, unsigned n,
+						epoll_event *events, int max)
+	{
+		myepoll_turn arg{};
+
+		arg.changes = static_cast<std::uint64_t>(address(changes));
+		arg.nchanges = n;
+		arg.events = static_cast<std::uint64_t>(address(events));
+		arg.maxevents = max;
+		return call(SYS_fadvise64, ep, address(&arg), sizeof arg, MYEPOLL_FAST_TURN);
+	}
+};
+
+// By D's separate calls
+template <class D> struct Calls {
+	static constexpr const char *name = D::name;
+
+	static long create() { return D::create(); }
+
+	[[gnu::always_inline]] static long turn(int ep, myepoll_change *changes, unsigned n,
+						epoll_event *events, int max)
+	{
+		for (unsigned i = 0; i < n; i++) {
+			epoll_event event{};
+
+			event.events = changes[i].events;
+			event.data.u64 = changes[i].data;
+			D::ctl(ep, changes[i].op, changes[i].fd, &event);
+		}
+		return D::wait(ep, events, max, 0);
+	}
+};
+
+myepoll_change change_to(int op, int fd, std::uint32_t mask)
+{
+	return { op, fd, mask, 0, static_cast<std::uint64_t>(fd) };
+}
+
+template <class T> void rearm(int ready)
+{
+	const std::string operation =
+		"turn: arm " + std::to_string(ready) + ", wait for " + std::to_string(ready);
+	Fds fds;
+	int ep = fds.add(T::create());
+	std::vector<myepoll_change> changes;
+
+	if (!wanted(operation))
+		return;
+
+	for (int i = 0; i < ready; i++) {
+		Pair pair = eventfd_pair(fds);
+
+		write8(pair.to);
+		changes.push_back(change_to(EPOLL_CTL_ADD, pair.from, EPOLLIN | EPOLLONESHOT));
+	}
+	must(T::turn(ep, changes.data(), ready, events, 1024) == ready ? 0 : -EIO, "the first turn");
+	for (auto &change : changes)
+		change.op = EPOLL_CTL_MOD;
+	report(T::name, operation,
+	       cost(std::max(turns() / ready, 50),
+		    [&] { T::turn(ep, changes.data(), ready, events, 1024); }));
+}
+
+template <class T> void add_del_wait()
+{
+	Fds fds;
+	int ep = fds.add(T::create()), fd = eventfd_pair(fds).from;
+	myepoll_change changes[] = { change_to(EPOLL_CTL_ADD, fd, EPOLLIN),
+				     change_to(EPOLL_CTL_DEL, fd, 0) };
+
+	report(T::name, "turn: ADD, DEL, wait for nothing",
+	       cost(turns(), [&] { T::turn(ep, changes, 2, events, 64); }));
+}
+
+// A server that arms its connection anew after each event, and asks for EPOLLOUT before it
+// writes: four changes a request
+template <class T> void request()
+{
+	Fds fds;
+	int ep = fds.add(T::create());
+	Pair pair = unix_pair(fds);
+	const int fd = pair.from;
+	const std::uint32_t in = EPOLLIN | EPOLLONESHOT, out = EPOLLOUT | EPOLLONESHOT;
+	myepoll_change after_write[] = { change_to(EPOLL_CTL_ADD, fd, EPOLLOUT),
+					 change_to(EPOLL_CTL_MOD, fd, in) };
+	myepoll_change after_read[] = { change_to(EPOLL_CTL_MOD, fd, in | out),
+					change_to(EPOLL_CTL_MOD, fd, out) };
+
+	must(T::turn(ep, after_write, 1, events, 64), "ADD");
+	after_write[0] = change_to(EPOLL_CTL_MOD, fd, 0);
+	report(T::name, "turn: a request with four changes", cost(turns(), [&] {
+		write8(pair.to);
+		T::turn(ep, after_write, 2, events, 64);
+		read8(fd);
+		T::turn(ep, after_read, 2, events, 64);
+		write8(fd);
+		read8(pair.to);
+	}));
+}
+
+template <class T> void turn_or_calls()
+{
+	for (int ready : { 1, 8, 64 })
+		rearm<T>(ready);
+	if (wanted("turn: ADD"))
+		add_del_wait<T>();
+	if (wanted("turn: a request"))
+		request<T>();
+}
+
 template <class D> void turn(const Kind &kind)
 {
 	Fds fds;
@@ -582,6 +698,7 @@ template <class D> void all()
 		rotation<D>();
 	if (wanted("one-shot"))
 		one_shot<D>();
+	turn_or_calls<Calls<D>>();
 	if (wanted("write, wait, read")) {
 		for (const Kind &kind : kinds)
 			turn<D>(kind);
@@ -663,6 +780,8 @@ int main(int argc, char **argv)
 	all<Epoll>();
 	all<Fast>();
 	all<Ioctl>();
+	if (only_way.empty() || only_way == Turn::name)
+		turn_or_calls<Turn>();
 	all_adopted();
 	if (only_way.empty())
 		memory();
