@@ -271,6 +271,18 @@ needs_command() { # NAME PACKAGE
 	command -v "$1" >/dev/null || give_up "no $1: scripts/setup --peers fetches $2"
 }
 
+# Some must be where they were made to be: link each PATH in /usr to where PROGRAM's is.
+# In a guest, that changes nothing of the machine's.
+in_place() { # PROGRAM PATH...
+	local tree path
+
+	tree=$(readlink -f "$(dirname "$(readlink -f "$(command -v "$1")")")/..")
+	shift
+	for path; do
+		[[ -e /usr/$path ]] || ln -s "$tree/$path" "/usr/$path" || die "no /usr/$path"
+	done
+}
+
 check_static() { # PROGRAM
 	if LC_ALL=C readelf -lW "$1" | grep -q INTERP; then
 		not_ok "$(basename "$1") is static"
@@ -337,6 +349,65 @@ start_client() { # FILE DONE COMMAND...
 stop_client() {
 	exec {client_input}>&-
 	wait "$client"
+}
+
+# nginx on PORT; $web is its pid. It has two files, $work/www/small and large.
+start_web() { # PORT
+	mkdir -m 755 "$work/www"
+	echo small >"$work/www/small"
+	head -c 500000 /dev/urandom >"$work/www/large"
+	cat >"$work/web.conf" <<-END
+		daemon off;
+		worker_processes 1;
+		user nobody nogroup;
+		pid $work/web.pid;
+		error_log stderr warn;
+		events {
+			use epoll;
+			worker_connections 256;
+		}
+		http {
+			access_log off;
+			client_body_temp_path $work/body;
+			proxy_temp_path $work/proxy;
+			fastcgi_temp_path $work/fastcgi;
+			uwsgi_temp_path $work/uwsgi;
+			scgi_temp_path $work/scgi;
+			server {
+				listen 127.0.0.1:$1;
+				root $work/www;
+			}
+		}
+	END
+	start_server "$work/web" "$1" "${on_myepoll[@]}" nginx -c "$work/web.conf" -p "$work" -e stderr
+	web=$server
+}
+
+# What the server at PORT has by the name of URL.
+get() { # PORT URL
+	local fd line
+
+	exec {fd}<>"/dev/tcp/127.0.0.1/$1"
+	printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&"$fd"
+	while read -r -u "$fd" line && [[ $line != $'\r' ]]; do :; done
+	cat <&"$fd"
+	exec {fd}<&-
+}
+
+check_get() { # NAME FILE PORT URL
+	if cmp -s "$work/www/$2" <(get "$3" "$4"); then
+		ok "$1"
+	else
+		not_ok "$1" 'differs'
+	fi
+}
+
+# ab counts what was not answered as it should be.
+load() { # NAME ARG...
+	local name=$1
+	shift
+
+	check_run "$name" 'Failed requests: *[1-9]|Non-2xx|refused|reset' "${beside[@]}" ab -q "$@"
 }
 
 # FILE has a line that matches WANTED, and none that matches WRONG.
