@@ -122,8 +122,10 @@ test: built
 test-native: built
 	@tests/run --native
 
-test-long: built
+# The packages come first: what is not there is not built.
+test-long:
 	@scripts/setup --peers
+	@$(MAKE) --no-print-directory built
 	@tests/run --long $(SUITE:%=--suite %)
 
 # The debug kernels are built once, into build/kernels.
