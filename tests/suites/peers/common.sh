@@ -224,9 +224,8 @@ check_served() { # NAME FILE WANTED...
 instances() { # PID WHAT
 	local fd
 
-	for fd in "/proc/$1/fd"/*; do
-		[[ $(readlink "$fd") != "anon_inode:[$2]" ]] ||
-			echo "$(basename "$fd") $(grep -c '^tfd:' "/proc/$1/fdinfo/$(basename "$fd")")"
+	for fd in $(find "/proc/$1/fd" -lname "anon_inode:\[$2\]" -printf '%f\n'); do
+		echo "$fd $(grep -c '^tfd:' "/proc/$1/fdinfo/$fd")"
 	done
 }
 
