@@ -28,6 +28,7 @@ static const char *const names[] = { "process", "myepoll", "eventpoll" };
 static struct seen {
 	unsigned long long start;
 	unsigned char kinds;
+	bool known, kernel;
 } seen[1 << 22];
 
 static FILE *out;
@@ -51,6 +52,23 @@ static bool slurp(int proc, const char *pid, const char *name, char *text, size_
 	return true;
 }
 
+// Most of what is in /proc, and to look at them all again takes an emulated CPU for itself.
+static bool is_kernel_thread(int proc, const char *pid)
+{
+	const unsigned int kthread = 0x00200000; // PF_KTHREAD
+	struct seen *one = &seen[atoi(pid)];
+	unsigned int flags;
+	char text[1024], *end;
+
+	if (!one->known && slurp(proc, pid, "stat", text, sizeof(text))) {
+		end = strrchr(text, ')');
+		one->known = true;
+		one->kernel = end && sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+			      flags & kthread;
+	}
+	return one->kernel;
+}
+
 static void tell(const char *pid, enum kind kind, const char *parent, const char *comm)
 {
 	struct seen *one = &seen[atoi(pid)];
@@ -70,7 +88,8 @@ static void look(int proc, const char *pid)
 	char path[64];
 	DIR *fds;
 
-	if (!slurp(proc, pid, "personality", text, sizeof(text)) ||
+	if (is_kernel_thread(proc, pid) ||
+	    !slurp(proc, pid, "personality", text, sizeof(text)) ||
 	    !(strtoul(text, NULL, 16) & MYEPOLL_PERSONALITY))
 		return;
 	// PID (COMM) STATE PARENT ..., of which the 22nd is the time of the start.
@@ -84,7 +103,7 @@ static void look(int proc, const char *pid)
 		return;
 	end[1] = 0;
 	if (seen[atoi(pid)].start != start)
-		seen[atoi(pid)] = (struct seen){ .start = start };
+		seen[atoi(pid)] = (struct seen){ .start = start, .known = true };
 	tell(pid, PROCESS, parent, comm);
 
 	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
