@@ -22,14 +22,14 @@
  * memory is a file still.
  *
  * Words:
- *   waiter	a thread asleep in a wait, on ep->wq
+ *   waiter	a thread asleep in a wait, on ep->wq. One is woken at a time; after its
+ *		scan it wakes the next, if something is left
  *   poller	whoever waits on the instance's own file, on ep->poll_wait: poll(2),
  *		another instance, the kernel's epoll, io_uring
  *   watcher	an item of another instance, whose file is this instance's
  *   scan	polling what is on the ready list: a harvest, which delivers what it
  *		finds, or the instance's own ->poll, which only looks
- *   turn	changes to the interest list and then a wait, in one call (turn.c). Not
- *		that a waiter's scan wakes the next waiter, if something is left.
+ *   turn	changes to the interest list and then a wait, in one call (turn.c)
  *   walk	over the items of an instance, for fdinfo or for a search (walk.c)
  *   search	through the graph of instances, down by walks and up by watchers
  *		(nesting.c)
@@ -191,6 +191,27 @@
  * module: epoll's own system calls of processes that carry a mark. adopt.c attaches a
  * direct call of ftrace to each, while a parameter says so. What holds the module and
  * the entries meanwhile is said there.
+ *
+ *
+ * Beyond epoll
+ * ------------
+ *
+ * What epoll does not have leaves the paths above as they are. For those who do not
+ * use it, it costs a test where one was made already.
+ *
+ *   a turn	makes runs of changes under ep->mtx, with the program's memory touched
+ *		before and after (turn.c). A change lets go of the file that it has looked
+ *		up as a scan does, since the thread may sleep before it returns.
+ *   disabled	an item that is never armed again. Its mask is private bits with
+ *		EPOLLEXCLUSIVE, for which MOD looks anyway, so that MOD finds it.
+ *   balanced	an item that got EPOLLEXCLUSIVE from an option of its instance, not from
+ *		its program. MOD keeps the bit, and nobody is shown it.
+ *   rotating	an item that goes behind the other exclusive entries of its wait queues
+ *		when a scan finds an event: rotate(). Polling it is a special case
+ *		(item->special), as for a nested one.
+ *   gathering	a waiter that answers wakeups with 0 until it has enough of them (wait.c).
+ *		Others are woken in its place, and it looks for itself when its time is
+ *		up, so no event depends on it.
  *
  *
  * Foreign epoll

@@ -52,6 +52,35 @@ def ratios(path, title, rows):
     save(figure, path)
 
 
+def shares(path, kernel, ways, figures):
+    """Two columns of points, the busiest worker's share and wakeups a connection.
+
+    figures: {(server, way, pace): (share, wakeups)}
+    """
+    servers = list(dict.fromkeys(f"{server}, {pace}" for server, _, pace in figures))
+    colours = dict(zip(ways, (WAYS[way][0] for way in ("epoll", "ioctl", "fast", "adopt"))))
+    markers = dict(zip(ways, "s^oD"))
+    figure, columns = pyplot.subplots(1, 2, figsize=(7.5, 1 + 0.3 * len(servers)), sharey=True)
+    for i, (axes, title, goal) in enumerate(zip(
+            columns, ("share of the busiest worker", "wakeups a connection"), (1, 1))):
+        axes.axvline(goal, color="#bbb", linewidth=1, zorder=1)
+        for (server, way, pace), both in figures.items():
+            axes.scatter(both[i], servers.index(f"{server}, {pace}"), 24, colours[way], markers[way],
+                         label=way, zorder=2)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([1, 2, 4, 8])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid()
+        axes.set_title(title)
+    columns[0].set_yticks(range(len(servers)), servers)
+    columns[0].set_ylim(len(servers) - 0.5, -0.5)
+    handles, labels = columns[1].get_legend_handles_labels()
+    once = dict(zip(labels, handles))
+    columns[1].legend(once.values(), once.keys(), loc="best")
+    figure.suptitle(f"8 workers on one listening socket (Linux {kernel})")
+    save(figure, path)
+
+
 def curves(path, title, x_name, lines):
     """lines: {way: [(x, instructions)]}"""
     figure, axes = pyplot.subplots(figsize=(6, 3.6))

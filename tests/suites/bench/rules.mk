@@ -46,3 +46,12 @@ calls: $(OUT)/calls
 $(OBJ)/bench/calls.o: TEST_CXXFLAGS += -O2
 $(OUT)/calls: $(OBJ)/bench/calls.o
 	$(CXX) -pthread $(LDFLAGS) -o $@ $^
+
+# For tests/suites/bench/shares
+PROGRAMS += prefork
+
+prefork: $(OUT)/prefork
+.PHONY: prefork
+
+$(OUT)/prefork: $(SUITES)bench/prefork.c
+	$(CC) -O2 -Wall -Wextra -Werror -o $@ $<
