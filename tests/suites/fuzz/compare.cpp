@@ -32,7 +32,8 @@ std::uint32_t door_of(const Op &op)
 	if (op.code == Code::wait) {
 		// What the fast door does not do the other does.
 		bool masked = op.a[wait_form] % is::forms != is::plain && op.a[wait_mask] & 8;
-		return masked || op.a[wait_form] % is::forms == is::pwait2
+		return op.a[wait_door] == is::fast &&
+				       (masked || op.a[wait_form] % is::forms == is::pwait2)
 			       ? static_cast<std::uint32_t>(is::ioctl)
 			       : op.a[wait_door];
 	}
@@ -45,7 +46,8 @@ std::uint32_t door_of(const Op &op)
 // instance answers for itself.
 bool not_an_instance(const Op &op, const Record &native, const Record &mine)
 {
-	if (!ours(op, mine) || mine.ep == Kind::instance || mine.ep == Kind::foreign || native.r >= 0)
+	if (!ours(op, mine) || mine.ep == Kind::instance || mine.ep == Kind::foreign || native.r >= 0 ||
+	    door_of(op) == is::adopt)
 		return false;
 	if (mine.ep == Kind::closed || mine.ep == Kind::opath)
 		return mine.r == -EBADF;
@@ -53,6 +55,15 @@ bool not_an_instance(const Op &op, const Record &native, const Record &mine)
 		return mine.r == -ENOTTY || (mine.ep == Kind::pidfd && mine.r == -EINVAL) ||
 		       (mine.ep == Kind::pty && mine.r == -EIO); // hung up
 	return mine.r == -EINVAL || (mine.ep == Kind::pipe && mine.r == -ESPIPE);
+}
+
+// By epoll's own calls only one thing: since 6.15 a wait looks at the descriptor first.
+bool descriptor_first(const Op &op, const Record &native, const Record &mine)
+{
+	return (op.code == Code::wait || op.code == Code::waiter) && door_of(op) == is::adopt &&
+	       !kernel_at_least(6, 15) &&
+	       (mine.ep == Kind::closed || mine.ep == Kind::opath) && mine.r == -EBADF &&
+	       (native.r == -EINVAL || native.r == -EFAULT);
 }
 
 // The kernel's own instance as a target. The native twin takes it out again.
@@ -74,6 +85,7 @@ bool no_ioctls(const Op &op, const Record &native, const Record &mine)
 
 const Rule rules[] = {
 	{ "not-an-instance", not_an_instance },
+	{ "descriptor-first", descriptor_first },
 	{ "foreign-target", foreign_target },
 	{ "no-ioctls", no_ioctls },
 };

@@ -21,6 +21,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -229,8 +230,10 @@ Twin::Twin(bool native, Hostile hostile, Log &log) : native_(native), hostile_(h
 	dir_ = dir;
 	running = this;
 
-	if (!native_)
+	if (!native_) {
 		device_ = raised(must(open(MYEPOLL_DEVICE, O_RDWR | O_CLOEXEC), MYEPOLL_DEVICE));
+		adopted_ = be_adopted();
+	}
 	fdinfo_dir_ =
 		raised(must(open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY), "/proc/self/fdinfo"));
 	// A file for each: those who watch the same are told in the order of
@@ -413,10 +416,41 @@ long Twin::put(std::uint32_t slot, const void *bytes, std::size_t length)
 	return r;
 }
 
-long Twin::create(bool native, int flags)
+// Takes the mark for good, if that is of use.
+bool Twin::be_adopted()
 {
-	if (native)
+	const unsigned long before = static_cast<unsigned>(personality(0xffffffff));
+	std::uint64_t features;
+
+	personality(before | MYEPOLL_PERSONALITY);
+	int ep = must(sys(SYS_epoll_create1, EPOLL_CLOEXEC), "epoll_create1");
+	bool ours = !::ioctl(ep, MYEPOLL_IOC_FEATURES, &features);
+	::close(ep);
+	if (!ours)
+		personality(before);
+	return ours;
+}
+
+// Of a marked process too: without the mark for the moment
+long Twin::create_native(int flags)
+{
+	if (!adopted_)
 		return sys(SYS_epoll_create1, flags);
+	const unsigned long marked = static_cast<unsigned>(personality(0xffffffff));
+	personality(marked & ~static_cast<unsigned long>(MYEPOLL_PERSONALITY));
+	long r = sys(SYS_epoll_create1, flags);
+	personality(marked);
+	return r;
+}
+
+long Twin::create(std::uint32_t door, int flags)
+{
+	if (native_)
+		return create_native(flags);
+	if (door == is::adopt) {
+		must(adopted_ ? 0 : -ENOTSUP, "adoption, which is off");
+		return sys(SYS_epoll_create1, flags);
+	}
 	myepoll_create arg{};
 	arg.flags = static_cast<unsigned>(flags);
 	return sys(SYS_ioctl, device_, MYEPOLL_IOC_CREATE, &arg);
@@ -425,7 +459,7 @@ long Twin::create(bool native, int flags)
 // bad: the address is part of the test, not what is there
 long Twin::ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad)
 {
-	if (native)
+	if (native || door == is::adopt)
 		return sys(SYS_epoll_ctl, ep, op, fd, event);
 	if (door == is::fast)
 		return sys(SYS_fadvise64, ep, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
@@ -455,7 +489,7 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 
 	if (form == is::plain)
 		mask = nullptr;
-	if (native) {
+	if (native || door == is::adopt) {
 		if (form == is::plain)
 			return sys(SYS_epoll_wait, ep, events, max, ms[timeout]);
 		if (form == is::pwait)
@@ -519,7 +553,7 @@ void Twin::do_ctl(const Op &op)
 	bool refused = what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign;
 	int other = -1;
 	if (refused && native_)
-		on = other = must(create(true, 0), "an instance");
+		on = other = must(create_native(0), "an instance");
 	long r = ctl(native, op.a[ctl_door], on, what, target, p, bad);
 	if (other >= 0)
 		close(other);
@@ -1036,7 +1070,7 @@ void Twin::step(const Op &op)
 			answer(-EDQUOT);
 			break;
 		}
-		r = create(native_, static_cast<int>(a[1]));
+		r = create(a[create_door], static_cast<int>(a[create_flags]));
 		instances_ += r >= 0;
 		make(r, a[slot], Kind::instance);
 		break;
@@ -1047,7 +1081,7 @@ void Twin::step(const Op &op)
 		}
 		instances_++;
 		foreign_ = true;
-		make(create(true, 0), a[slot], Kind::foreign);
+		make(create_native(0), a[slot], Kind::foreign);
 		break;
 	case Code::eventfd:
 		make(sys(SYS_eventfd2, a[1], O_NONBLOCK | (a[2] ? 1 : 0)), a[slot], Kind::eventfd);

@@ -65,6 +65,7 @@ private:
 	};
 
 	const bool native_;
+	bool adopted_ = false; // the process has the mark, and the module serves it
 	const Hostile hostile_;
 	Log &log_;
 	int device_ = -1, fdinfo_dir_, listener_, barrier_, touched_[6], inotify_[6], sync_r_, sync_w_;
@@ -96,7 +97,9 @@ private:
 	int peer(std::uint32_t slot) const;
 	long put(std::uint32_t slot, const void *bytes, std::size_t length);
 
-	long create(bool native, int flags);
+	bool be_adopted();
+	long create_native(int flags);
+	long create(std::uint32_t door, int flags);
 	long ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad);
 	long wait(bool native, std::uint32_t door, int ep, std::uint32_t form, void *events, int max,
 		  std::uint32_t timeout, const std::uint64_t *mask);

@@ -210,10 +210,23 @@ private:
 	std::uint32_t room() { return random_.one_in(8) ? random_.below(slots) : one_of(shut); }
 	std::uint32_t a_door()
 	{
-		return doors_ == Doors::mixed  ? random_.below(2)
-		       : doors_ == Doors::fast ? +is::fast
-					       : +is::ioctl;
+		switch (doors_) {
+		case Doors::mixed:
+			return random_.below(2);
+		case Doors::all:
+			return random_.below(is::doors);
+		case Doors::fast:
+			return is::fast;
+		case Doors::adopt:
+			return is::adopt;
+		case Doors::ioctl:
+			break;
+		}
+		return is::ioctl;
 	}
+
+	// Of the module's own two, only one makes instances.
+	std::uint32_t door_to_create() { return doors_ == Doors::mixed ? +is::ioctl : a_door(); }
 
 	void push(Sequence &sequence, const Op &op)
 	{
@@ -233,7 +246,7 @@ private:
 
 		for (std::uint32_t links = 3 + random_.below(4); links; links--) {
 			std::uint32_t above = one_of(shut);
-			push(sequence, { Code::create, { above, 0 } });
+			push(sequence, { Code::create, { above, 0, door_to_create() } });
 			push(sequence, add(above, below, EPOLLIN));
 			below = above;
 		}
@@ -356,7 +369,7 @@ private:
 			std::uint32_t flags = random_.one_in(6)	  ? odd[r(4)]
 					      : random_.one_in(2) ? EPOLL_CLOEXEC
 								  : 0;
-			return { code, { room(), flags } };
+			return { code, { room(), flags, door_to_create() } };
 		}
 		case Code::eventfd:
 			return { code, { room(), random_.one_in(3) ? 1 + r(3) : 0, r(2) } };

@@ -6,7 +6,8 @@
 
 #include "op.hpp"
 
-enum class Doors { ioctl, fast, mixed };
+// "mixed" is of the module's own two, "all" of those and adoption.
+enum class Doors { ioctl, fast, mixed, adopt, all };
 
 // splitmix64: the same numbers everywhere, whatever the library
 class Random {

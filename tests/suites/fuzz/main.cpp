@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -28,7 +29,7 @@
 namespace {
 
 const char usage[] =
-	"usage: build/tests/fuzz [--seed=N] [--ops=N] [--seconds=N] [--door=ioctl|fast|mixed]\n"
+	"usage: build/tests/fuzz [--seed=N] [--ops=N] [--seconds=N] [--door=DOOR]\n"
 	"                        [--sequence=N] [--failures=N] [--cases=DIR] [--verbose]\n"
 	"                        [--self]\n"
 	"       build/tests/fuzz --replay=FILE...\n"
@@ -36,7 +37,11 @@ const char usage[] =
 	"Runs the cases kept in tests/suites/fuzz/cases, then random sequences until there were N\n"
 	"operations or N seconds are over. --sequence=N: that sequence of the seed only.\n"
 	"Ends after --failures (3) different failures, each made as short as it gets.\n"
+	"DOOR is ioctl, fast or mixed, which take turns; adopt, epoll's own system calls where\n"
+	"the module adopts; or all, which is any of these three in each operation.\n"
 	"--self compares the kernel's epoll with itself: a difference is this program's.\n";
+
+const char *const door_names[] = { "ioctl", "fast", "mixed", "adopt", "all" }; // as Doors
 
 constexpr unsigned batch_size = 64;
 // Runs that make a difference worth a closer look, and those that confirm it:
@@ -47,7 +52,7 @@ struct Options {
 	std::uint64_t seed = 0, ops = 0, seconds = 0;
 	std::int64_t sequence = -1;
 	unsigned failures = 3;
-	int door = -1; // each in turn
+	std::optional<Doors> door; // or the module's own in turn
 	bool verbose = false;
 	bool self = false;
 	std::string cases;
@@ -81,6 +86,10 @@ public:
 	bool replay(const std::string &path)
 	{
 		Sequence sequence = from_text(read_file(path));
+		if (options_.door == Doors::adopt)
+			for (Op &op : sequence)
+				if (std::uint32_t *door = door_in(op))
+					*door = is::adopt;
 		std::optional<Difference> difference;
 		Verdict verdict = judge(twins_, sequence, sure, &difference);
 		const char *said = verdict == Verdict::differs ? "differs"
@@ -156,8 +165,8 @@ private:
 	// The doors take turns, mixed most often.
 	Doors doors(std::uint64_t n) const
 	{
-		if (options_.door >= 0)
-			return Doors(options_.door);
+		if (options_.door)
+			return *options_.door;
 		return n % 4 == 0 ? Doors::ioctl : n % 4 == 1 ? Doors::fast : Doors::mixed;
 	}
 
@@ -281,24 +290,23 @@ private:
 		if (corpus_.empty() && sequence == generate(options_.seed, n, doors(n)))
 			std::printf("again: scripts/vm --kernel %s -- build/tests/fuzz --seed=%llu "
 				    "--sequence=%llu%s\n",
-				    kernel().c_str(), static_cast<unsigned long long>(options_.seed),
-				    static_cast<unsigned long long>(n), door_option());
+				    guest().c_str(), static_cast<unsigned long long>(options_.seed),
+				    static_cast<unsigned long long>(n), door_option().c_str());
 		std::fflush(stdout);
 	}
 
-	// As scripts/vm calls it, if tests/suites/fuzz/run has said so
-	static std::string kernel()
+	// As scripts/vm calls the kernel, if tests/suites/fuzz/run has said so; and how it adopts
+	std::string guest() const
 	{
 		const char *name = std::getenv("MYEPOLL_KERNEL");
 		Version v = running_kernel();
-		return name ? name : std::to_string(v.major) + "." + std::to_string(v.minor);
+		std::string kernel = name ? name : std::to_string(v.major) + "." + std::to_string(v.minor);
+		return kernel + (options_.door >= Doors::adopt ? " --module-args adopt=1" : "");
 	}
 
-	const char *door_option() const
+	std::string door_option() const
 	{
-		static const char *const text[] = { "", " --door=ioctl", " --door=fast",
-						    " --door=mixed" };
-		return text[options_.door + 1];
+		return options_.door ? std::string(" --door=") + door_names[unsigned(*options_.door)] : "";
 	}
 
 	// The marks are for tests/suites/fuzz/run, which makes a file of what is between.
@@ -365,6 +373,14 @@ std::string default_cases()
 	return exe.parent_path().parent_path().parent_path() / "tests/suites/fuzz/cases";
 }
 
+std::optional<Doors> door_named(const std::string &name)
+{
+	for (unsigned i = 0; i < std::size(door_names); i++)
+		if (name == door_names[i])
+			return Doors(i);
+	return {};
+}
+
 bool parse(int argc, char **argv, Options &options)
 {
 	options.cases = default_cases();
@@ -404,8 +420,8 @@ bool parse(int argc, char **argv, Options &options)
 			options.cases = value;
 		else if (word == "--replay")
 			options.replay.push_back(value);
-		else if (word == "--door" && (value == "ioctl" || value == "fast" || value == "mixed"))
-			options.door = value == "ioctl" ? 0 : value == "fast" ? 1 : 2;
+		else if (word == "--door" && door_named(value))
+			options.door = door_named(value);
 		else
 			return false;
 	}

@@ -23,12 +23,12 @@ struct Form {
 };
 
 const Field slot{ "slot", Type::slot };
-const Field door{ "door", Type::names, { "ioctl", "fast" } };
+const Field door{ "door", Type::names, { "ioctl", "fast", "adopt" } };
 const std::vector<const char *> acts{ "none", "add", "mod", "del", "write", "read", "wait" };
 
 // In the order of Code. The first of the names is the plainest.
 const Form forms[] = {
-	{ "create", { slot, { "flags", Type::mask } } },
+	{ "create", { slot, { "flags", Type::mask }, door } },
 	{ "foreign", { slot } },
 	{ "eventfd", { slot, { "count", Type::number }, { "semaphore", Type::number } } },
 	{ "pipe", { { "r", Type::slot }, { "w", Type::slot }, { "packet", Type::number } } },
@@ -204,6 +204,16 @@ int fd_of(std::uint32_t slot)
 {
 	static constexpr int odd[odd_slots] = { -1, 1000, -100, INT_MAX };
 	return slot < slots ? slot_base + static_cast<int>(slot) : odd[(slot - slots) % odd_slots];
+}
+
+std::uint32_t *door_in(Op &op)
+{
+	const auto &fields = form_of(op.code).fields;
+
+	for (unsigned i = 0; i < fields.size(); i++)
+		if (fields[i].name == door.name)
+			return &op.a[i];
+	return nullptr;
 }
 
 std::string events_text(std::uint32_t events)

@@ -41,6 +41,7 @@ using Sequence = std::vector<Op>;
 // The arguments by name; the names of the text form, see op.cpp
 namespace arg {
 enum { slot = 0 };
+enum create { create_slot, create_flags, create_door };
 enum ctl { ctl_ep, ctl_op, ctl_fd, ctl_events, ctl_data, ctl_ptr, ctl_door };
 enum wait { wait_ep, wait_form, wait_max, wait_timeout, wait_buf, wait_mask, wait_door };
 enum waiter { waiter_n, waiter_ep, waiter_max, waiter_door };
@@ -53,7 +54,7 @@ enum ptr : std::uint32_t { ptr_ok, ptr_null, ptr_none, ptr_straddle, ptr_kernel,
 enum form : std::uint32_t { plain, pwait, pwait2, forms };
 enum timeout : std::uint32_t { now, ms, forever, least, most, timeouts };
 enum buf : std::uint32_t { buf_ok, buf_null, buf_none, buf_readonly, buf_kernel, buf_unaligned, buf_half, buf_room0, bufs = buf_room0 + 8 };
-enum door : std::uint32_t { ioctl, fast };
+enum door : std::uint32_t { ioctl, fast, adopt, doors };
 enum act : std::uint32_t { nothing, act_add, act_mod, act_del, act_write, act_read, act_wait, acts };
 enum pair : std::uint32_t { stream, dgram, seqpacket };
 enum fifo : std::uint32_t { rdwr, rdonly, wronly };
@@ -64,6 +65,10 @@ enum misc : std::uint32_t {
 	 pipe_size, lowat, linger, getdents, miscs
 };
 }
+
+// The argument that says by which door an operation goes to an instance of myepoll, where
+// it has one. To create, "fast" is as "ioctl".
+std::uint32_t *door_in(Op &op);
 
 // The number behind a slot
 int fd_of(std::uint32_t slot);
