@@ -356,6 +356,8 @@ TEST_CASE_METHOD(Adoption, "root's programs, and those that give privilege up, a
 
 TEST_CASE_METHOD(Adoption, "in another user, mount and PID namespace, and without a device or /proc", "[namespaces]")
 {
+	if (skip_unless(!access("/proc/self/ns/user", F_OK), "no user namespaces in this kernel"))
+		return;
 	const std::string root = "/tmp/adopt-root";
 	std::filesystem::create_directories(root);
 	CHECK(marked([&] {
