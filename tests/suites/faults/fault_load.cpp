@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 // Every allocation of the module's load fails, one at a time: the load fails and
-// leaves nothing, or succeeds. A kernel with fault injection is needed, without the
-// module. --module=FILE says which.
+// leaves nothing, or succeeds. The same for switching adoption on. A kernel with fault
+// injection is needed, without the module. --module=FILE says which.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include "catch.hpp"
 #include "inject.hpp"
 #include "support.hpp"
+#include "uapi/myepoll.h"
 
 namespace {
 
@@ -56,6 +59,43 @@ bool contains(const std::string &file, const std::string &what)
 	return slurp(file).find(what) != std::string::npos;
 }
 
+// Adoption
+
+const std::string parameter = "/sys/module/myepoll/parameters/adopt";
+
+int adoption(bool on)
+{
+	Fd fd(must_libc(open(parameter.c_str(), O_WRONLY | O_CLOEXEC), parameter.c_str()));
+	return write(fd, on ? "1" : "0", 1) == 1 ? 0 : -errno;
+}
+
+// How many entries of epoll's system calls
+int hooked()
+{
+	std::string functions = slurp("/sys/kernel/tracing/enabled_functions");
+	int n = 0;
+
+	for (std::size_t at = 0; (at = functions.find("sys_epoll_", at)) != functions.npos; at++)
+		n++;
+	return n;
+}
+constexpr int of_one_kind = 6, of_both = 12; // 64-bit and 32-bit
+
+enum Whose { theirs, ours, broken };
+
+int whose_is_adopted()
+{
+	return in_child([] {
+		must_libc(personality(static_cast<unsigned>(personality(0xffffffff)) | MYEPOLL_PERSONALITY));
+		Instance ep{ Backend(Door::adopt) };
+		Fd target = event_fd(1);
+		std::uint64_t features;
+		if (ep.add(target, EPOLLIN, 5) || ep.wait() != Events{ { EPOLLIN, 5 } })
+			return broken;
+		return ioctl(ep.fd(), MYEPOLL_IOC_FEATURES, &features) ? theirs : ours;
+	});
+}
+
 // What a load that failed has left, or ""
 std::string left_behind()
 {
@@ -65,9 +105,46 @@ std::string left_behind()
 		return "the device";
 	if (contains("/proc/slabinfo", "myep_"))
 		return "a cache";
-	if (contains("/sys/kernel/tracing/enabled_functions", "__fput"))
+	if (contains("/sys/kernel/tracing/enabled_functions", "__fput") || hooked())
 		return "the hook";
 	return "";
+}
+
+// Each of the 64-bit entries, and of the first 32-bit one, which are hooked one after the
+// other: for the rest, the same calls would go through all that is before again.
+void fail_each_of_switching_on()
+{
+	constexpr int of_one_entry = 10;
+	int failed = 0, halfway = 0;
+	Injection injection(module_text());
+	const auto switch_on = [&](Fault &fault) {
+		int r = fault([] { return adoption(true); });
+		INFO("the fault: " << fault.where());
+		if (r == 0) {
+			// 32-bit programs may have to do without.
+			int n = hooked();
+			CHECK((n == of_both || (fault.hit() && n == of_one_kind)));
+			CHECK(slurp(parameter) == "Y\n");
+			CHECK(whose_is_adopted() == ours);
+			CHECK(adoption(false) == 0);
+			halfway += n == of_one_kind;
+		} else {
+			CHECK(fault.hit());
+			CHECK(r == -ENOMEM);
+			CHECK(slurp(parameter) == "N\n");
+			CHECK(whose_is_adopted() == theirs);
+			failed++;
+		}
+		CHECK(hooked() == 0);
+		return fault.hit();
+	};
+	unsigned n = 0;
+	for (bool hit = true; hit && halfway < of_one_entry;)
+		injection.once(++n, [&](Fault &fault) { hit = switch_on(fault); });
+	std::printf("adopt=1: %u faults, of which %d failed it, %d for 32-bit programs\n", n, failed, halfway);
+	CHECK(failed >= of_one_kind * of_one_entry);
+	CHECK(halfway == of_one_entry);
+	CHECK(injection.trouble() == "");
 }
 
 void fail_each_in_turn()
@@ -115,6 +192,14 @@ TEST_CASE_METHOD(Tidy, "each allocation of the module's initialisation fails", "
 	REQUIRE(unload() == 0);
 	REQUIRE(left_behind() == "");
 	fail_each_in_turn();
+}
+
+TEST_CASE_METHOD(Tidy, "each allocation of switching adoption on fails", "[adopt]")
+{
+	REQUIRE(load() == 0);
+	fail_each_of_switching_on();
+	CHECK(unload() == 0);
+	CHECK(left_behind() == "");
 }
 
 // A larger one has a second chance, in pages that need not be contiguous: both fail.

@@ -20,11 +20,11 @@ const std::string debugfs = "/sys/kernel/debug/";
 const char *const kinds[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
 
 // What may want memory, by the names that the kernel gives to such functions, less the
-// module's own and what is no call; register_ftrace_direct(), of adoption, is not tried yet.
+// module's own, what is no call, and what kernels with fault injection do not have.
 // Copies that no fault can be injected into, of single
 // words, are in tests/suites/hostile.
 const std::regex calls(R"(\b((?!item_alloc|myep_alloc|unregister_|ioctl_create|myep_\w*create|epoll_create1|)"
-		       R"(adopted_create|to_create|register_ftrace_direct))"
+		       R"(adopted_create|to_create|register_ftrace_direct_multi))"
 		       R"((?:\w*alloc\w*|\w*dup\w*|\w*_create\w*|\w*asprintf|KMEM_CACHE|get_unused_fd_flags|)"
 		       R"(__get_free_page\w*|anon_inode_get\w*|\w+_register|register_\w+|ftrace_set_filter\w*|)"
 		       R"(copy_struct_from_user|copy_from_user|copy_to_user|kobject_\w+|mempool_\w+|kthread_\w+|)"
@@ -41,6 +41,8 @@ std::vector<Site> &sites()
 		{ "close_hook.c", "ftrace_set_filter", "myep_close_hook_init|myep_trace_only", "ftrace_set", 1, true },
 		{ "close_hook.c", "register_ftrace_function", "myep_close_hook_init", "register_ftrace_function", 1,
 		  true },
+		{ "compat.h", "register_ftrace_direct", "(entry|kind)_hook|adopt_(switch|set)", "register_ftrace_direct",
+		  1, true },
 		{ "close_hook.c", "anon_inode_getfile", "myep_close_hook_init|close_is_seen|open_probe", "anon_inode|alloc_file",
 		  1, true },
 		{ "device.c", "misc_register", "myep_device_init|init_module|myep_init", "misc_register", 1, true },
