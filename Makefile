@@ -28,7 +28,7 @@ parallel = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 module: $(MDIR)/myepoll.ko
 
 help:
-	@echo 'make demo          set up, build, and show redis on myepoll in a VM'
+	@echo 'make demo          set up, build, and show redis and a static program on myepoll in a VM'
 	@echo 'make test          set up, build, and run all tests on $(VM_KERNELS)'
 	@echo
 	@echo 'make [module]      the module for KVER= (default: this kernel, $(shell uname -r))'
@@ -111,8 +111,12 @@ built: setup
 
 demo: setup
 	@scripts/step build/log/build.log 'building' \
-		$(MAKE) --no-print-directory $(parallel) module-6.12 userspace
+		$(MAKE) --no-print-directory $(parallel) module-6.12 userspace demo-program
 	@scripts/demo
+
+# The one that is adopted
+demo-program:
+	@$(MAKE) --no-print-directory -C tests $(BUILD)/tests/peers/echo-glibc
 
 # SEED: fuzz with it too, a while.
 test: built
@@ -187,6 +191,6 @@ model: setup
 clean:
 	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz log mistakes model module tests userspace vm)
 
-.PHONY: all bench bench-native built check clean coverage debug-built demo fuzz help install mistakes
+.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
 .PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
