@@ -239,6 +239,8 @@ std::string tool::passes_by(const program &p, way way, const std::string &librar
 {
 	if (!p.gains_privilege.empty())
 		return fmt::format("gains privilege, by {}", p.gains_privilege);
+	if (way == way::adoption && p.machine == EM_386 && !adopts_32bit())
+		return "is a 32-bit program, and the module adopts none; see the kernel's log";
 	if (way == way::adoption || !p.is_elf)
 		return "";
 	if (p.is_static)

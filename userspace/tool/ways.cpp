@@ -19,6 +19,7 @@
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SYS_MODULE	"/sys/module"
@@ -117,6 +118,26 @@ std::string tool::take_mark()
 	if (!trouble.empty())
 		ask(SYS_personality, before);
 	return trouble;
+}
+
+/* Asked by a 32-bit call, which may be the end of a process: so it is a child's. */
+bool tool::adopts_32bit()
+{
+#ifdef __x86_64__
+	constexpr int nr_epoll_create1 = 329; /* of <asm/unistd_32.h> */
+	const pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0) {
+		int fd;
+
+		__asm__ volatile("int $0x80" : "=a"(fd) : "a"(nr_epoll_create1), "b"(0) : "memory");
+		_exit(fd >= 0 && is_ours(fd) ? 0 : 1);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+#else
+	return false;
+#endif
 }
 
 std::string tool::find_library()

@@ -19,6 +19,9 @@ enum class way { adoption, preload };
  */
 std::string take_mark();
 
+/* With the mark taken: are 32-bit programs of this machine adopted, too? */
+bool adopts_32bit();
+
 /* The absolute path of the preload library, or "". */
 std::string find_library();
 
