@@ -118,6 +118,7 @@ int works(int ep)
 
 	if (syscall(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, int(file), &event) ||
 	    syscall(SYS_epoll_wait, ep, got, 2, 0) != 1 ||
+	    syscall(SYS_epoll_pwait, ep, got, 2, 0, nullptr, 8) != 1 ||
 	    syscall(SYS_epoll_pwait2, ep, got, 2, nullptr, nullptr, 8) != 1 ||
 	    syscall(SYS_epoll_ctl, ep, EPOLL_CTL_DEL, int(file), nullptr))
 		return errno;
@@ -342,6 +343,32 @@ TEST_CASE_METHOD(Adoption, "a program that gains privilege by execve(2) is not a
 		CHECK(run_as_nobody() == theirs);
 	else
 		skip_unless(false, "/tmp has no file capabilities");
+	std::filesystem::remove(copy);
+}
+
+TEST_CASE_METHOD(Adoption, "a 32-bit program is adopted, and not if it gains privilege", "[mark][privilege]")
+{
+	const std::string copy = "/tmp/adopt-whose32";
+	const auto run = [&](bool mark) {
+		return in_child([&] {
+			must_libc(setresgid(nobody, nobody, nobody));
+			must_libc(setresuid(nobody, nobody, nobody));
+			if (mark)
+				take_mark();
+			execl(copy.c_str(), copy.c_str(), nullptr);
+			return errno == ENOEXEC ? 98 : 99;
+		});
+	};
+
+	std::filesystem::copy_file(std::filesystem::path(program).parent_path() / "whose32", copy,
+				   std::filesystem::copy_options::overwrite_existing);
+	must_libc(chmod(copy.c_str(), 0755));
+	if (skip_unless(run(false) != 98, "the kernel runs no 32-bit programs"))
+		return;
+	CHECK(run(false) == theirs);
+	CHECK(run(true) == ours);
+	must_libc(chmod(copy.c_str(), 04755));
+	CHECK(run(true) == theirs);
 	std::filesystem::remove(copy);
 }
 
