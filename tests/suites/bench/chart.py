@@ -77,7 +77,7 @@ def shares(path, kernel, ways, figures):
     handles, labels = columns[1].get_legend_handles_labels()
     once = dict(zip(labels, handles))
     columns[1].legend(once.values(), once.keys(), loc="best")
-    figure.suptitle(f"8 workers on one listening socket (Linux {kernel})")
+    figure.suptitle(f"8 workers on one listening socket (Linux {kernel})", y=1.04)
     save(figure, path)
 
 
