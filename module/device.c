@@ -81,7 +81,9 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 
 /*
  * copy_struct_from_user(), with a short way for callers that know of as many
- * members as this module. When the structure was new it had @least bytes.
+ * members as this module. When the structure was new it had @least bytes. It cannot be
+ * longer than an ioctl's number can say: who comes by the fast door, with a size of any
+ * length, would have us look through terabytes for a byte that is not 0.
  */
 static __always_inline int get_args(void *args, size_t known, size_t least,
 				    const void __user *uargs, size_t size)
@@ -93,6 +95,8 @@ static __always_inline int get_args(void *args, size_t known, size_t least,
 	if (unlikely(size != known)) {
 		if (size < least)
 			return -EINVAL;
+		if (size > _IOC_SIZEMASK)
+			return -E2BIG;
 		return copy_struct_from_user(args, known, uargs, size);
 	}
 

@@ -51,7 +51,8 @@ struct myepoll_event {
 /*
  * The structures below may grow at the end. A program compiled for a longer
  * one is refused with E2BIG where it sets a field this module does not know;
- * a shorter one is read as if the rest were 0. Reserved fields and unknown
+ * a shorter one is read as if the rest were 0. None is longer than an ioctl's number can
+ * say (E2BIG). Reserved fields and unknown
  * flag bits must be 0 (EINVAL).
  */
 

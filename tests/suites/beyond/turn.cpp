@@ -193,6 +193,19 @@ TEST_CASE_METHOD(Beyond, "turn: its structure may grow", "[beyond][turn]")
 	CHECK(turn_raw(ep.fd(), &longer, sizeof(longer)) == -E2BIG);
 }
 
+TEST_CASE_METHOD(Beyond, "turn: a structure of terabytes is not looked through", "[beyond][turn]")
+{
+	if (skip_unless(be().door() == Door::fast, "an ioctl's number has no room for such a size"))
+		return;
+	constexpr std::size_t huge = std::size_t(1) << 36;
+	void *zeroes = mmap(nullptr, huge, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	REQUIRE(zeroes != MAP_FAILED);
+	CHECK(turn_raw(ep.fd(), zeroes, std::size_t(1) << 14) == -E2BIG);
+	CHECK(turn_raw(ep.fd(), zeroes, huge) == -E2BIG);
+	CHECK(turn_raw(ep.fd(), zeroes, ~std::size_t(0)) == -E2BIG);
+	munmap(zeroes, huge);
+}
+
 TEST_CASE_METHOD(Beyond, "turn: where the changes end in nothing, what was done is counted", "[beyond][turn]")
 {
 	Pages pages;
