@@ -4,8 +4,9 @@
  *
  * Makes items and hooks them into the wait queues of their files. Called from the
  * doors, and runs under ep->mtx; or called by a turn, which holds that for a run of
- * changes. How an item goes is in item.c, and "Removal" in internal.h says how the ways to lose one exclude each
- * other. All waits for a mutex end when the thread is killed.
+ * changes. How an item goes is in item.c, and "Removal" in internal.h says how the ways to
+ * lose one exclude each other. All waits for a mutex end when the thread is killed, but for
+ * that of a turn which takes ep->mtx again.
  */
 #include <linux/file.h>
 #include <linux/net.h>
@@ -52,7 +53,7 @@ static void hook_onto(struct file *file, wait_queue_head_t *head,
 	init_waitqueue_func_entry(&entry->wait, myep_wake);
 	if (item->events & EPOLLEXCLUSIVE) {
 		if (READ_ONCE(item->ep->options) & MYEP_OPT_FAIR)
-			item->special |= MYEP_ROTATES;
+			WRITE_ONCE(item->special, item->special | MYEP_ROTATES);
 		add_wait_queue_exclusive(head, &entry->wait);
 	} else {
 		add_wait_queue(head, &entry->wait);
@@ -504,6 +505,18 @@ static noinline int ctl_no_file(struct myep *ep, int op, int fd, u64 data)
 	return err;
 }
 
+/* The same for a turn. A change that follows may sleep, so files do not wait for it. */
+static noinline int no_file_locked(struct myep *ep, int op, int fd, u64 data)
+{
+	int err;
+
+	if (op != MYEPOLL_CTL_DROP || ep->adopted)
+		return -EBADF;
+	err = myep_drop_locked(ep, fd, data);
+	myep_close_dropped(ep, true);
+	return err;
+}
+
 /**
  * myep_ctl - the body of epoll_ctl(2)
  * @ep: the instance; the caller holds its file
@@ -594,8 +607,10 @@ static __always_inline int change_locked(struct myep *ep, const struct myepoll_c
 	case EPOLL_CTL_DEL:
 		return del_locked(ep, file, c->fd);
 	case MYEPOLL_CTL_DISABLE:
-		return disable_locked(ep, file, c->fd);
+		return ep->adopted ? -EINVAL : disable_locked(ep, file, c->fd);
 	case MYEPOLL_CTL_SET:
+		if (unlikely(ep->adopted))
+			return -EINVAL;
 		err = set_locked(ep, file, c->fd, events, c->data);
 		if (err != -ENOENT)
 			return changed(ep, err);
@@ -610,8 +625,7 @@ static __always_inline int change_locked(struct myep *ep, const struct myepoll_c
 
 /**
  * myep_change_run - some changes of a turn
- * @ep: the instance; the caller holds its file and its mtx, and calls
- *	myep_close_dropped()
+ * @ep: the instance; the caller holds its file and its mtx
  * @run: the changes; each gets its result
  * @n: how many
  * @stop: only up to the first that fails
@@ -632,13 +646,14 @@ unsigned int myep_change_run(struct myep *ep, struct myepoll_change *run,
 		int err;
 
 		if (unlikely(!file))
-			err = c->op == MYEPOLL_CTL_DROP ?
-				myep_drop_locked(ep, c->fd, c->data) : -EBADF;
+			err = no_file_locked(ep, c->op, c->fd, c->data);
 		else
 			err = change_locked(ep, c, file);
 		/* Not fput(): see turn.c. */
-		if (unlikely(word & FDPUT_FPUT) && myep_file_drop(file))
+		if (unlikely(word & FDPUT_FPUT) && myep_file_drop(file)) {
 			myep_file_dropped(ep, file);
+			myep_close_dropped(ep, true);
+		}
 
 		c++->result = err;
 		if (unlikely(err)) {

@@ -93,8 +93,8 @@
  *   adopted, quota	set once
  *
  * struct myep_item
- *   ep, file, fd, special, balanced, alone	set once, before the item enters the
- *		index
+ *   ep, file, fd, balanced, alone	set once, before the item enters the index
+ *   special	the same; MYEP_ROTATES perhaps later, by hook_onto() under ep->mtx
  *   nest_seq	nest_mutex
  *   node		bucket->lock
  *   events		written under ep->mtx; read under it, or by myep_wake() under
@@ -404,7 +404,8 @@ struct myep_item {
 
 static inline bool myep_item_is_nested(const struct myep_item *item)
 {
-	return item->special & MYEP_NESTED;
+	/* An ADD may set another bit meanwhile: hook_onto(). */
+	return READ_ONCE(item->special) & MYEP_NESTED;
 }
 
 /* enum myep_walker - who walks over the items of an instance */

@@ -61,14 +61,18 @@ void myep_show_fdinfo(struct seq_file *m, struct file *file)
 			   READ_ONCE(ep->min_wait));
 }
 
-/* Does the watch's number mean its file, in the table of the caller? */
+/*
+ * Does the watch's number mean its file, in the table of the caller? What is there may
+ * be closed meanwhile, and LIST may sleep, so the reference is dropped as by a walk.
+ */
 static bool is_open(const struct myep_item *item, const struct file *file)
 {
-	struct fd there = fdget(item->fd);
-	bool same = fd_file(there) == file;
+	unsigned long word = myep_fdget(item->fd);
+	struct file *there = myep_fd_file(word);
 
-	fdput(there);
-	return same;
+	if (word & FDPUT_FPUT && myep_file_drop(there))
+		myep_file_dropped(item->ep, there);
+	return there == file;
 }
 
 static void watch_of(struct myep_item *item, const struct file *file,
@@ -123,6 +127,10 @@ long myep_list(struct myep *ep, u8 __user *watches, u32 room, size_t size)
 		item = myep_walk_next(&walk, NULL);
 		if (item && total < INT_MAX && total++ < room)
 			watch_of(item, walk.file, &run[held++]);
+		/* Those that there is no room for take time too. */
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+		cond_resched();
 		if (held < LIST_RUN && (item || !held))
 			continue;
 
@@ -133,8 +141,6 @@ long myep_list(struct myep *ep, u8 __user *watches, u32 room, size_t size)
 			    clear_user(watches + sizeof(run[i]), size - sizeof(run[i])))
 				err = -EFAULT;
 		held = 0;
-		if (fatal_signal_pending(current))
-			err = -EINTR;
 	} while (item && !err);
 	myep_walk_end(&walk);
 	myep_close_dropped(ep, false);

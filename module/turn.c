@@ -9,8 +9,8 @@
  *
  * A call that changes lets go of the file that it has looked up, and may be the last to
  * hold it. fput() would close the file only when the thread returns to user space, and this
- * one may sleep first. So the file is treated like one that a scan has come to hold alone:
- * "Last references" in item.c.
+ * one may sleep first, as soon as in its next change. So the file is treated like one that
+ * a scan has come to hold alone, and closed at once: "Last references" in item.c.
  */
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
@@ -91,7 +91,6 @@ static noinline int make_changes(struct myep *ep, struct myepoll_turn *turn)
 		if (fatal_signal_pending(current) || mutex_lock_killable(&ep->mtx))
 			return -EINTR;
 		made = myep_change_run(ep, run, n, stop, &turn->failed);
-		myep_close_dropped(ep, true);
 		mutex_unlock(&ep->mtx);
 
 		turn->done += made;
