@@ -434,6 +434,8 @@ static int disable_locked(struct myep *ep, struct file *file, int fd)
 	list_del_init(&item->ready_link);
 	myep_ws_relax(item);
 	spin_unlock_irq(&ep->wq.lock);
+	if (item->balanced)
+		myep_item_offer(item);
 	return armed ? 0 : -EBUSY;
 }
 

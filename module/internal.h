@@ -484,6 +484,7 @@ int myep_turn(struct myep *ep, struct myepoll_turn *turn,
 	      struct myepoll_turn __user *uturn);
 
 /* item.c */
+void myep_item_offer(struct myep_item *item);
 void myep_item_detach(struct myep_item *item);
 void myep_item_discard(struct myep_item *item);
 void myep_item_free(struct myep_item *item);

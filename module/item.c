@@ -28,6 +28,29 @@ static void unhook(struct myep_entry *entry)
 }
 
 /**
+ * myep_item_offer - wake the next who waits for a listening socket
+ * @item: watches it with MYEPOLL_OPT_BALANCE, and will not report a connection; under
+ *	ep->mtx and with the file held, or the lock of the bucket
+ *
+ * It may have been woken for one, in the place of others, who do not know that their program
+ * has no further use for this watch, or is being killed. At worst somebody looks in vain.
+ */
+void myep_item_offer(struct myep_item *item)
+{
+	wait_queue_head_t *head;
+
+	/* Not while the file closes: nobody else gets hold of it then. */
+	if (!myep_item_is_hooked(item) || !file_count(item->file))
+		return;
+	/* As in unhook(). */
+	rcu_read_lock();
+	head = smp_load_acquire(&item->first.head);
+	if (head)
+		wake_up_poll(head, EPOLLIN | EPOLLRDNORM);
+	rcu_read_unlock();
+}
+
+/**
  * myep_item_detach - end all that ties an item to its file
  * @item: in the index, under the lock of its bucket
  *
@@ -46,8 +69,12 @@ void myep_item_detach(struct myep_item *item)
 		kmem_cache_free(myep_entry_cache, entry);
 	}
 
-	if (unlikely(myep_item_is_nested(item)))
-		atomic_dec(&myep_of(item->file)->watchers);
+	if (unlikely(item->special)) {
+		if (myep_item_is_nested(item))
+			atomic_dec(&myep_of(item->file)->watchers);
+		else if (item->balanced)
+			myep_item_offer(item);
+	}
 }
 
 /**

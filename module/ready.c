@@ -163,6 +163,23 @@ static bool takes_exclusively(__poll_t events, __poll_t key)
 	return false;
 }
 
+/*
+ * Wake a waiter, of which there is one, for an exclusive watch. Those that gather may all
+ * stay asleep: see gather_wake().
+ *
+ * Return: true if one has been woken.
+ */
+static noinline bool wake_for_exclusive(struct myep *ep, int sync)
+{
+	bool woken = true;
+
+	if (sync)
+		__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, &woken);
+	else
+		__wake_up_locked_key(&ep->wq, TASK_NORMAL, &woken);
+	return woken;
+}
+
 /**
  * myep_wake - a watched file's wait queue is woken
  * @wait: an item's entry on it
@@ -205,8 +222,9 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 
 	if (has_waiters(ep)) {
 		if (!consumed)
-			consumed = takes_exclusively(events, bits);
-		if (sync)
+			consumed = wake_for_exclusive(ep, sync) &&
+				   takes_exclusively(events, bits);
+		else if (sync)
 			__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, NULL);
 		else
 			wake_up_locked(&ep->wq);
@@ -476,9 +494,14 @@ __poll_t myep_poll_rotating(struct myep_item *item, struct file *file,
 {
 	__poll_t revents = file->f_op->poll(file, pt);
 
-	/* Only for a scan: who does an ADD or a MOD takes no event. */
-	if (item->busy && revents & item->events)
+	if (!(revents & item->events)) {
+		/* There are connections, which this watch does not ask for any more. */
+		if (item->balanced && revents & EPOLLIN)
+			myep_item_offer(item);
+	} else if (item->busy) {
+		/* Only for a scan: who does an ADD or a MOD takes no event. */
 		rotate(item);
+	}
 	return revents;
 }
 

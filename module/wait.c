@@ -119,21 +119,25 @@ struct gatherer {
 /*
  * Called for each wakeup, with what it has queued, if anything, at the end of the ready
  * list. Where the gatherer stays asleep, it answers 0, and the wakeup is the next
- * waiter's. A scan of another thread may have moved items to the end, which are
+ * waiter's. If it is the last of them, nobody has been woken, which wake_for_exclusive()
+ * wants to know. A scan of another thread may have moved items to the end, which are
  * counted twice then: this one wakes up early.
  */
 static int gather_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 {
 	struct gatherer *g = container_of(wait, struct gatherer, wait);
+	bool *woken = key;
 
 	lockdep_assert_held(&g->ep->wq.lock);
 
-	if (g->last == g->ep->ready.prev)
-		return 0;
-	g->last = g->ep->ready.prev;
-	if (--g->missing > 0)
-		return 0;
-	return wake_and_unqueue(wait, mode, sync, key);
+	if (g->last != g->ep->ready.prev) {
+		g->last = g->ep->ready.prev;
+		if (--g->missing <= 0)
+			return wake_and_unqueue(wait, mode, sync, NULL);
+	}
+	if (woken && list_is_last(&wait->entry, &g->ep->wq.head))
+		*woken = false;
+	return 0;
 }
 
 /* Of the ready list, but no more than @max. Under ep->wq.lock. */

@@ -303,7 +303,9 @@ struct myepoll_list {
 #define MYEPOLL_OPT_FAIR	0x1
 /*
  * A listening socket is watched as if with EPOLLEXCLUSIVE, and takes turns as by
- * MYEPOLL_OPT_FAIR. MOD of such a watch works, and its mask is shown without the bit.
+ * MYEPOLL_OPT_FAIR. MOD of such a watch works, and its mask is shown without the bit. Where
+ * it goes, or does not ask for connections any more, the next watch is told of those that
+ * are there.
  */
 #define MYEPOLL_OPT_BALANCE	0x2
 

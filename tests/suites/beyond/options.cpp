@@ -267,6 +267,87 @@ TEST_CASE_METHOD(Beyond, "balance: of a worker that is busy, another takes the c
 	CHECK(busy.wait() == Events{ { EPOLLIN, 1 } });
 }
 
+TEST_CASE_METHOD(Beyond, "balance: a worker that gathers keeps no connection from another", "[beyond][balance][min_wait]")
+{
+	Listener listener;
+	Instance gathers;
+
+	REQUIRE(set_options(gathers.fd(), MYEPOLL_OPT_BALANCE, MYEPOLL_MAX_MIN_WAIT) == 0);
+	REQUIRE(set_options(ep.fd(), MYEPOLL_OPT_BALANCE) == 0);
+	for (int i = 0; i < 5; i++) {
+		CAPTURE(i);
+		for (const Instance *own : { &gathers, &ep })
+			REQUIRE(own->add(listener.fd, EPOLLIN, 1) == 0);
+		Blocked first(gathers, 1000), second(ep);
+		first.asleep();
+		second.asleep();
+		Fd client = listener.connection(); // the one that gathers is asked first
+		CHECK(second.result() == 1);
+		REQUIRE(accept_one(listener.fd));
+		first.result();
+		for (const Instance *own : { &gathers, &ep })
+			REQUIRE(own->del(listener.fd) == 0);
+	}
+	// A buffer of one event is full with the first.
+	for (const Instance *own : { &gathers, &ep })
+		REQUIRE(own->add(listener.fd, EPOLLIN, 1) == 0);
+	Blocked first(gathers, -1, 1), second(ep, 500);
+	first.asleep();
+	second.asleep();
+	Fd client = listener.connection();
+	CHECK(first.result() == 1);
+	CHECK(second.result() == 0);
+}
+
+TEST_CASE_METHOD(Beyond, "balance: a watch that has been told and goes tells the next", "[beyond][balance]")
+{
+	const std::pair<const char *, std::function<void(Instance &, int)>> ways[] = {
+		{ "DEL", [](Instance &own, int fd) { must(own.del(fd)); } },
+		{ "MOD", [](Instance &own, int fd) { must(own.mod(fd, 0)); } },
+		{ "DISABLE", [](Instance &own, int fd) { own.ctl(MYEPOLL_CTL_DISABLE, fd, 0); } },
+		{ "DROP", [](Instance &own, int) { must(own.ctl(MYEPOLL_CTL_DROP, -1, 0, 1)); } },
+		{ "close", [](Instance &own, int) { own.close(); } },
+	};
+	for (const auto &[name, leave] : ways) {
+		CAPTURE(name);
+		Listener listener;
+		Instance first, second;
+		for (const Instance *own : { &first, &second }) {
+			REQUIRE(set_options(own->fd(), MYEPOLL_OPT_BALANCE) == 0);
+			REQUIRE(own->add(listener.fd, EPOLLIN | EPOLLONESHOT, 1) == 0);
+		}
+		Blocked told(first), other(second);
+		told.asleep();
+		other.asleep();
+		Fd client = listener.connection();
+		CHECK(told.result() == 1);
+		settle();
+		CHECK_FALSE(other.done());
+		leave(first, listener.fd);
+		CHECK(other.result() == 1);
+		CHECK(data_of(other.events()) == Data{ 1 });
+	}
+}
+
+TEST_CASE_METHOD(Beyond, "balance: what a one-shot watch that has fired does not ask for, others hear of",
+		 "[beyond][balance]")
+{
+	Listener listener;
+	Instance other;
+	for (const Instance *own : { &ep, &other }) {
+		REQUIRE(set_options(own->fd(), MYEPOLL_OPT_BALANCE) == 0);
+		REQUIRE(own->add(listener.fd, EPOLLIN | EPOLLONESHOT, 1) == 0);
+	}
+	// Of the first two waiters each is woken, but only one has something to report.
+	Blocked one(ep), two(ep, 3000), its(other);
+	one.asleep();
+	two.asleep();
+	its.asleep();
+	Fd client = listener.connection(), second = listener.connection();
+	CHECK(its.result() == 1);
+	CHECK(one.result() + two.result() == 1);
+}
+
 TEST_CASE_METHOD(Beyond, "balance: MOD works, and the mask is the program's own", "[beyond][balance]")
 {
 	Listener listener;
