@@ -114,6 +114,9 @@ static inline bool door_answered(long r)
 	if (likely(r >= 0))
 		return true;
 	switch (r) {
+	case -EALREADY:
+	case -EBUSY:
+	case -ECANCELED:
 	case -EEXIST:
 	case -EFAULT:
 	case -EINTR:
@@ -145,7 +148,7 @@ static inline bool door_forbidden(long r)
 }
 
 /*
- * The answer @r to an ioctl of CTL or WAIT, or ENOTTY if it is not the module's.
+ * The answer @r to an ioctl of CTL, WAIT or TURN, or ENOTTY if it is not the module's.
  * Another driver may answer any errno to an ioctl that it does not know. EINTR is
  * not questioned: no other driver waits here, and the signal handler that ran
  * may have closed @epfd.
@@ -382,6 +385,37 @@ static long door_ioctl_wait(int epfd, struct epoll_event *events, int maxevents,
 	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_WAIT, &arg));
 }
 
+static __attribute__((cold, noinline)) long
+door_watched_turn(int epfd, struct myepoll_turn *turn)
+{
+	struct myepoll_change *changes = (struct myepoll_change *)(uintptr_t)turn->changes;
+	struct epoll_event *events = (struct epoll_event *)(uintptr_t)turn->events;
+	long r;
+
+	if (turn->nchanges)
+		watched_release(epfd);
+	if (turn->maxevents)
+		watched_signals();
+	r = door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_TURN, turn));
+	if (r >= 0 || r == -EINTR) {
+		watched_written(&turn->done, sizeof(turn->done) + sizeof(turn->failed));
+		for (__u32 i = 0; i < turn->done; i++)
+			watched_written(&changes[i].result, sizeof(changes[i].result));
+	}
+	if (r > 0)
+		watched_acquire(epfd, events, (size_t)r * sizeof(*events));
+	else if (r == -EINTR)
+		watched_signals();
+	return r;
+}
+
+static long door_ioctl_turn(int epfd, struct myepoll_turn *turn)
+{
+	if (unlikely(door_watched))
+		return door_watched_turn(epfd, turn);
+	return door_own(epfd, door_ioctl(epfd, MYEPOLL_IOC_TURN, turn));
+}
+
 /* epoll_wait's timeout as struct myepoll_wait's */
 static inline int64_t door_ns(int ms)
 {
@@ -415,9 +449,9 @@ static inline bool door_in_ms(int64_t ns, int *ms)
 	return true;
 }
 
-/* One call of the program, a ctl or a wait */
+/* One call of the program, a ctl, a wait or a turn */
 struct door_call {
-	long nr; /* the system call of epoll's that it stands for */
+	long nr; /* the system call of epoll's that it stands for; a turn is a wait */
 	int epfd;
 	int op, fd; /* of a ctl */
 	struct epoll_event *events;
@@ -426,6 +460,7 @@ struct door_call {
 	long timeout; /* as the program gave it, for foreign() */
 	const sigset_t *mask;
 	bool by_number; /* made through syscall(2); for foreign() */
+	struct myepoll_turn *turn; /* of a turn */
 };
 
 /*
@@ -439,6 +474,8 @@ static inline long door_ask_ioctl(const struct door_call *c)
 {
 	if (c->nr == __NR_epoll_ctl)
 		return door_ioctl_ctl(c->epfd, c->op, c->fd, c->events);
+	if (c->turn)
+		return door_ioctl_turn(c->epfd, c->turn);
 	return door_ioctl_wait(c->epfd, c->events, c->maxevents, c->ns, c->mask);
 }
 
@@ -452,6 +489,8 @@ static inline long door_ask(const struct door_call *c)
 		if (c->nr == __NR_epoll_ctl)
 			r = door_fast(c->epfd, c->events, MYEPOLL_FAST_ARGS(c->fd, c->op),
 				      MYEPOLL_FAST_CTL);
+		else if (c->turn)
+			r = door_fast(c->epfd, c->turn, sizeof(*c->turn), MYEPOLL_FAST_TURN);
 		else if (!c->mask && door_in_ms(c->ns, &ms))
 			r = door_fast(c->epfd, c->events, MYEPOLL_FAST_ARGS(c->maxevents, ms),
 				      MYEPOLL_FAST_WAIT);

@@ -16,16 +16,18 @@
 /*
  * epoll_ctl(2) itself knows the order of EFAULT, EBADF, EPERM and EINVAL. Asked for an
  * operation that does not exist, it changes nothing, even if @epfd is an instance
- * of the kernel's own. Like that operation, ADD and MOD read the event; DEL does not.
+ * of the kernel's own. Like that operation, ADD and MOD read the event; DEL does not. DROP
+ * has no descriptor to be looked at but @epfd.
  */
 static long foreign_ctl(const struct door_call *c)
 {
+	const bool drop = c->op == MYEPOLL_CTL_DROP;
 	struct epoll_event unread = { .events = 0 };
 	long r;
 
-	r = sys4(__NR_epoll_ctl, c->epfd, -1, c->fd,
+	r = sys4(__NR_epoll_ctl, c->epfd, -1, drop ? c->epfd : c->fd,
 		 (long)(c->op == EPOLL_CTL_DEL ? &unread : c->events));
-	return r < 0 ? r : -EINVAL;
+	return r < 0 && !(drop && r == -EPERM) ? r : -EINVAL;
 }
 
 /*
@@ -71,10 +73,19 @@ int myepoll_create(int size)
 	return size > 0 ? myepoll_create1(0) : sys_return(-EINVAL);
 }
 
-/* What the fast path did not finish: the fast door said @r, or was not asked. */
+/*
+ * What the fast path did not finish: the fast door said @r, or was not asked. With no event
+ * that is EFAULT, for the module's own operations too.
+ */
 static __attribute__((noinline)) int
 ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r)
 {
+	struct epoll_event none = { .events = 0 };
+
+	if (!event && (op == MYEPOLL_CTL_DISABLE || op == MYEPOLL_CTL_DROP)) {
+		event = &none;
+		r = DOOR_NOT_ASKED;
+	}
 	return settle(&(struct door_call){ .nr = __NR_epoll_ctl, .epfd = epfd, .op = op,
 					   .fd = fd, .events = event }, r);
 }
@@ -154,6 +165,121 @@ int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 	r = pwait_ns(epfd, events, maxevents, ns, sigmask, DOOR_NOT_ASKED);
 	cancel_leave(cancel);
 	return r;
+}
+
+/*
+ * Beyond epoll. What an older module, which does not know a call, says of it is EINVAL. What
+ * is no instance says anything, and is EINVAL here.
+ */
+
+static __attribute__((cold, noinline)) int turn_failed(int epfd, long r)
+{
+	__u64 features;
+
+	if (r == -EINVAL && !door_identify(epfd, &features) && !(features & MYEPOLL_FEATURE_TURN))
+		r = -ENOTTY;
+	return sys_return(r);
+}
+
+static __attribute__((noinline)) int turn_general(int epfd, struct myepoll_turn *turn, long r)
+{
+	const struct door_call c = {
+		.nr = __NR_epoll_pwait2,
+		.epfd = epfd,
+		.events = (struct epoll_event *)(uintptr_t)turn->events,
+		.maxevents = turn->maxevents,
+		.turn = turn,
+	};
+	bool ours;
+
+	r = door_settle(&c, r, &ours);
+	return likely(r >= 0) ? (int)r : turn_failed(epfd, r);
+}
+
+static inline int turn_now(int epfd, struct myepoll_turn *turn)
+{
+	long r = DOOR_NOT_ASKED;
+
+	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+		r = door_fast(epfd, turn, sizeof(*turn), MYEPOLL_FAST_TURN);
+		if (likely(r >= 0))
+			return (int)r;
+	}
+	return turn_general(epfd, turn, r);
+}
+
+static __attribute__((noinline)) int turn_threaded(int epfd, struct myepoll_turn *turn)
+{
+	int cancel = cancel_enter(turn->timeout != 0);
+	int r = turn_now(epfd, turn);
+
+	cancel_leave(cancel);
+	return r;
+}
+
+int myepoll_turn(int epfd, struct myepoll_turn *turn)
+{
+	if (turn->maxevents) {
+		if (!cancel_alone())
+			return turn_threaded(epfd, turn);
+		pthread_testcancel();
+	}
+	return turn_now(epfd, turn);
+}
+
+/* A call that is made rarely, and by ioctl. @feature is the bit of a module that has it. */
+static int rare(int epfd, unsigned long cmd, const void *arg, __u64 feature)
+{
+	__u64 features;
+	long r = door_ioctl(epfd, cmd, arg), whose;
+
+	if (r >= 0 || r == -EINTR)
+		return sys_return(r);
+	whose = door_identify(epfd, &features);
+	if (whose)
+		r = whose == -EBADF ? -EBADF : -EINVAL;
+	else if (!(features & feature))
+		r = -ENOTTY;
+	return sys_return(r);
+}
+
+int myepoll_list(int epfd, struct myepoll_watch *watches, unsigned int room)
+{
+	const struct myepoll_list arg = {
+		.watches = (uintptr_t)watches,
+		.room = room,
+		.size = sizeof(*watches),
+	};
+	int n = rare(epfd, MYEPOLL_IOC_LIST, &arg, MYEPOLL_FEATURE_OPS);
+
+	if (n > 0)
+		watched_written(watches, ((unsigned int)n < room ? (unsigned int)n : room) *
+						 sizeof(*watches));
+	return n;
+}
+
+int myepoll_set_options(int epfd, const struct myepoll_options *options)
+{
+	return rare(epfd, MYEPOLL_IOC_SET_OPTIONS, options, MYEPOLL_FEATURE_OPTIONS);
+}
+
+int myepoll_get_options(int epfd, struct myepoll_options *options)
+{
+	int r = rare(epfd, MYEPOLL_IOC_GET_OPTIONS, options, MYEPOLL_FEATURE_OPTIONS);
+
+	if (!r)
+		watched_written(options, sizeof(*options));
+	return r;
+}
+
+int myepoll_features(int epfd, uint64_t *features)
+{
+	__u64 known = 0;
+	long r = door_identify(epfd, &known);
+
+	if (!r)
+		*features = known;
+	return sys_return(r == -ENOTTY ? -EINVAL : r);
 }
 
 int myepoll_is_instance(int fd)

@@ -88,14 +88,20 @@ static inline void watched_release(int epfd)
 		__tsan_release(watched_instance(epfd));
 }
 
+/* The module has written @size bytes. */
+static inline void watched_written(void *p, size_t size)
+{
+	if (__msan_unpoison)
+		__msan_unpoison(p, size);
+	watched_valgrind(VALGRIND_MEM_DEFINED, (uintptr_t)p, size);
+}
+
 /* The other half of watched_release(). Also, the module has written @size bytes of events. */
 static inline void watched_acquire(int epfd, void *events, size_t size)
 {
-	if (__msan_unpoison)
-		__msan_unpoison(events, size);
+	watched_written(events, size);
 	if (__tsan_acquire)
 		__tsan_acquire(watched_instance(epfd));
-	watched_valgrind(VALGRIND_MEM_DEFINED, (uintptr_t)events, size);
 }
 
 #endif /* MYEPOLL_WATCHED_H */
