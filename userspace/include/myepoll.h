@@ -23,7 +23,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#include <myepoll/uapi.h>
+#include "myepoll/uapi.h"
 
 /* As libc declares epoll's functions; those that wait are cancellation points and unwind. */
 #if defined(__THROW)

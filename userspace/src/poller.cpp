@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace myepoll {
 
@@ -19,6 +20,8 @@ constexpr std::int64_t ns_per_s = 1'000'000'000;
 constexpr std::int64_t ns_per_ms = 1'000'000;
 /* epoll's limit; a span is rarely that long, but its size need not fit an int */
 constexpr std::size_t max_events = std::numeric_limits<int>::max() / sizeof(event);
+/* Nor need that of changes; a turn that leaves some out says so. */
+constexpr std::size_t max_changes = std::numeric_limits<std::uint32_t>::max();
 
 int flags(on_exec exec) noexcept
 {
@@ -109,6 +112,126 @@ void poller::remove(int fd)
 	check(ec, "myepoll::poller::remove");
 }
 
+void poller::set(int fd, interest what, token t, std::error_code &ec) noexcept
+{
+	ec = code(ctl(fd_, MYEPOLL_CTL_SET, fd, what, t));
+}
+
+void poller::disable(int fd, std::error_code &ec) noexcept
+{
+	/* With an event, which the fast door reads. */
+	ec = code(ctl(fd_, MYEPOLL_CTL_DISABLE, fd, interest::none, token()));
+}
+
+void poller::drop(token t, std::error_code &ec) noexcept
+{
+	ec = code(ctl(fd_, MYEPOLL_CTL_DROP, -1, interest::none, t));
+}
+
+void poller::set(int fd, interest what, token t)
+{
+	std::error_code ec;
+
+	set(fd, what, t, ec);
+	check(ec, "myepoll::poller::set");
+}
+
+void poller::disable(int fd)
+{
+	std::error_code ec;
+
+	disable(fd, ec);
+	check(ec, "myepoll::poller::disable");
+}
+
+void poller::drop(token t)
+{
+	std::error_code ec;
+
+	drop(t, ec);
+	check(ec, "myepoll::poller::drop");
+}
+
+feature poller::features(std::error_code &ec) const noexcept
+{
+	std::uint64_t bits = 0;
+
+	ec = code(myepoll_features(fd_, &bits));
+	return static_cast<feature>(bits);
+}
+
+feature poller::features() const
+{
+	std::error_code ec;
+	const feature bits = features(ec);
+
+	check(ec, "myepoll::poller::features");
+	return bits;
+}
+
+void poller::set_options(const options &o, std::error_code &ec) noexcept
+{
+	const auto us = o.min_wait.count();
+	struct myepoll_options raw{};
+
+	if (us < 0 || us > MYEPOLL_MAX_MIN_WAIT) {
+		ec.assign(EINVAL, std::system_category());
+		return;
+	}
+	raw.flags = (o.fair ? MYEPOLL_OPT_FAIR : 0U) | (o.balance ? MYEPOLL_OPT_BALANCE : 0U);
+	raw.min_wait = static_cast<std::uint32_t>(us);
+	ec = code(myepoll_set_options(fd_, &raw));
+}
+
+void poller::set_options(const options &o)
+{
+	std::error_code ec;
+
+	set_options(o, ec);
+	check(ec, "myepoll::poller::set_options");
+}
+
+options poller::get_options(std::error_code &ec) const noexcept
+{
+	struct myepoll_options raw{};
+	options o;
+
+	ec = code(myepoll_get_options(fd_, &raw));
+	o.fair = raw.flags & MYEPOLL_OPT_FAIR;
+	o.balance = raw.flags & MYEPOLL_OPT_BALANCE;
+	o.min_wait = std::chrono::microseconds(raw.min_wait);
+	return o;
+}
+
+options poller::get_options() const
+{
+	std::error_code ec;
+	const options o = get_options(ec);
+
+	check(ec, "myepoll::poller::get_options");
+	return o;
+}
+
+listed poller::list(std::span<watch> room, std::error_code &ec) const noexcept
+{
+	const auto size = std::min(room.size(), max_changes);
+	const int n = myepoll_list(fd_, reinterpret_cast<struct myepoll_watch *>(room.data()),
+				   static_cast<unsigned>(size));
+	const auto total = static_cast<std::size_t>(std::max(n, 0));
+
+	ec = code(n);
+	return { room.first(std::min(total, size)), total };
+}
+
+listed poller::list(std::span<watch> room) const
+{
+	std::error_code ec;
+	const listed all = list(room, ec);
+
+	check(ec, "myepoll::poller::list");
+	return all;
+}
+
 std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask,
 				 std::error_code &ec)
 {
@@ -142,6 +265,93 @@ std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const s
 	if (ec != std::errc::interrupted)
 		check(ec, "myepoll::poller::wait");
 	return filled;
+}
+
+turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask, std::error_code &ec)
+{
+	struct myepoll_turn arg{};
+
+	arg.changes = reinterpret_cast<std::uintptr_t>(changes.data());
+	arg.nchanges = static_cast<std::uint32_t>(std::min(changes.size(), max_changes));
+	arg.events = reinterpret_cast<std::uintptr_t>(room.data());
+	arg.maxevents = static_cast<std::int32_t>(std::min(room.size(), max_events));
+	arg.timeout = ns;
+	if (mask) {
+		std::memcpy(&arg.sigmask, mask, sizeof(arg.sigmask));
+		arg.flags = MYEPOLL_TURN_SIGMASK;
+	}
+
+	const int n = myepoll_turn(fd_, &arg);
+
+	ec = code(n);
+	return { room.first(static_cast<std::size_t>(std::max(n, 0))), changes.first(arg.done),
+		 arg.failed };
+}
+
+turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask, std::error_code &ec)
+{
+	const auto all = changes.pending();
+
+	/* A thread that is cancelled while it waits has made them. */
+	changes.made(all.size());
+
+	const turned t = turn_ns(all, room, ns, mask, ec);
+
+	changes.made(t.tried.size());
+	return t;
+}
+
+turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask)
+{
+	std::error_code ec;
+	const turned t = turn_ns(changes, room, ns, mask, ec);
+
+	if (ec != std::errc::interrupted)
+		check(ec, "myepoll::poller::turn");
+	return t;
+}
+
+turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask)
+{
+	std::error_code ec;
+	const turned t = turn_ns(changes, room, ns, mask, ec);
+
+	if (ec != std::errc::interrupted)
+		check(ec, "myepoll::poller::turn");
+	return t;
+}
+
+/* Without room for events, a turn is no cancellation point. */
+turned poller::apply_all(std::span<change> changes, std::error_code &ec) noexcept
+{
+	return turn_ns(changes, {}, 0, nullptr, ec);
+}
+
+turned poller::apply_all(change_set &changes, std::error_code &ec) noexcept
+{
+	return turn_ns(changes, {}, 0, nullptr, ec);
+}
+
+turned poller::apply_all(std::span<change> changes)
+{
+	std::error_code ec;
+	const turned t = apply_all(changes, ec);
+
+	check(ec, "myepoll::poller::apply");
+	return t;
+}
+
+turned poller::apply_all(change_set &changes)
+{
+	std::error_code ec;
+	const turned t = apply_all(changes, ec);
+
+	check(ec, "myepoll::poller::apply");
+	return t;
 }
 
 } // namespace myepoll

@@ -536,6 +536,8 @@ TEST_CASE("poller: nothing is allocated after construction", "[cxx]")
 	std::error_code ec;
 	std::size_t events = 0;
 	std::string counted;
+	myepoll::change_set changes(8);
+	std::array<myepoll::watch, 8> watches;
 
 	const auto before = allocations.load();
 	for (int i = 0; i < 10; i++) {
@@ -547,6 +549,14 @@ TEST_CASE("poller: nothing is allocated after construction", "[cxx]")
 		events += p.wait_until(room, std::chrono::steady_clock::now() + 1ms).size();
 		p.remove(fd);
 		events += p.wait(room, 1us, ec).size();
+		(void)changes.add(fd, interest::in, token::of(&p));
+		(void)changes.add(fd + 1000, interest::in, token::of(&p)); /* EBADF */
+		p.turn(changes, room, 1ms, ec);
+		p.set(fd, interest::in, token());
+		p.set_options({}, ec);
+		(void)p.list(watches);
+		(void)changes.remove(fd);
+		p.apply(changes);
 		poller moved = std::move(p);
 		p = std::move(moved);
 	}

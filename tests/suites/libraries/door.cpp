@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 
 #include <fcntl.h>
@@ -68,6 +69,32 @@ static void exercise(int ep)
 	EXPECT(myepoll_ctl(ep, EPOLL_CTL_DEL, target, nullptr) == 0);
 	EXPECT(myepoll_wait(ep, got, 1, 0) == 0);
 	EXPECT(result_of([&] { return myepoll_wait(ep, got, 0, 0); }) == failed(EINVAL));
+
+	/* Done once, whichever way was tried first */
+	struct myepoll_change changes[3];
+	struct myepoll_turn turn = {};
+
+	changes[0] = { EPOLL_CTL_ADD, target, EPOLLIN | EPOLLONESHOT, 0, 4 };
+	changes[1] = { EPOLL_CTL_ADD, file, EPOLLIN, 0, 5 };
+	changes[2] = { EPOLL_CTL_ADD, ep, EPOLLIN, 0, 6 };
+	turn.changes = reinterpret_cast<std::uintptr_t>(changes);
+	turn.events = reinterpret_cast<std::uintptr_t>(got);
+	turn.timeout = -1;
+	turn.nchanges = 3;
+	turn.maxevents = 1;
+	EXPECT(myepoll_turn(ep, &turn) == 1 && got[0].data.u64 == 4);
+	EXPECT(turn.done == 3 && turn.failed == 2);
+	EXPECT(!changes[0].result && changes[1].result == -EPERM && changes[2].result == -EINVAL);
+	EXPECT(result_of([&] { return myepoll_ctl(ep, MYEPOLL_CTL_DISABLE, target, nullptr); }) ==
+	       failed(EBUSY));
+	EXPECT(result_of([&] { return myepoll_ctl(ep, MYEPOLL_CTL_DISABLE, target, nullptr); }) ==
+	       failed(EALREADY));
+	EXPECT(result_of([&] { return myepoll_ctl(ep, MYEPOLL_CTL_SET, target, &e); }) == failed(ECANCELED));
+	e.data.u64 = 4;
+	EXPECT(myepoll_ctl(ep, MYEPOLL_CTL_DROP, -1, &e) == 0);
+	EXPECT(result_of([&] { return myepoll_ctl(ep, MYEPOLL_CTL_DROP, -1, &e); }) == failed(ENOENT));
+	turn.flags = 1u << 31;
+	EXPECT(result_of([&] { return myepoll_turn(ep, &turn); }) == failed(EINVAL));
 }
 
 static void print_door()
@@ -216,10 +243,15 @@ CHILD(driver)
 	sigemptyset(&none);
 	forbid_ioctl(foreign, MYEPOLL_IOC_CTL, error);
 	forbid_ioctl(foreign, MYEPOLL_IOC_WAIT, error);
+	forbid_ioctl(foreign, MYEPOLL_IOC_TURN, error);
+	forbid_ioctl(foreign, MYEPOLL_IOC_LIST, error);
 	exercise(ep);
 	EXPECT(result_of([&] { return myepoll_ctl(foreign, EPOLL_CTL_ADD, target, &e); }) == failed(EINVAL));
 	EXPECT(result_of([&] { return myepoll_wait(foreign, got, 1, 0); }) == failed(EINVAL));
 	EXPECT(result_of([&] { return myepoll_pwait(foreign, got, 1, 0, &none); }) == failed(EINVAL));
+	struct myepoll_turn turn = {};
+	EXPECT(result_of([&] { return myepoll_turn(foreign, &turn); }) == failed(EINVAL));
+	EXPECT(result_of([&] { return myepoll_list(foreign, nullptr, 0); }) == failed(EINVAL));
 	return 0;
 }
 
@@ -282,6 +314,25 @@ CHILD(watched)
 	EXPECT(result_of([&] { return myepoll_ctl(ep, EPOLL_CTL_ADD, target, &e); }) == failed(EEXIST));
 	EXPECT(result_of([&] { return myepoll_wait(ep, got, 0, 0); }) == failed(EINVAL));
 	EXPECT(myepoll_is_instance(ep) == 1);
+
+	/* What the module writes is defined from then on, to be decided by. */
+	std::unique_ptr<struct myepoll_change[]> changes(new struct myepoll_change[2]);
+	std::unique_ptr<struct myepoll_watch[]> watches(new struct myepoll_watch[2]);
+	std::unique_ptr<epoll_event[]> events(new epoll_event[2]);
+	struct myepoll_turn turn = {};
+
+	for (int i = 0; i < 2; i++) {
+		changes[i].op = MYEPOLL_CTL_SET;
+		changes[i].fd = target;
+		changes[i].events = EPOLLIN;
+		changes[i].data = 8;
+	}
+	turn.changes = reinterpret_cast<std::uintptr_t>(changes.get());
+	turn.events = reinterpret_cast<std::uintptr_t>(events.get());
+	turn.nchanges = turn.maxevents = 2;
+	EXPECT(myepoll_turn(ep, &turn) == 1 && events[0].data.u64 == 8);
+	EXPECT(!turn.failed && !changes[0].result && !changes[1].result);
+	EXPECT(myepoll_list(ep, watches.get(), 2) == 1 && watches[0].data == 8);
 	print_door();
 	return 0;
 }
@@ -331,6 +382,13 @@ CHILD(cancel_self)
 	case 3:
 		myepoll_pwait2(ep, got, 1, &ages, nullptr);
 		break;
+	case 4:
+		struct myepoll_turn turn = {};
+		EXPECT(myepoll_turn(ep, &turn) == 0); /* does not wait, and is none */
+		turn.events = reinterpret_cast<std::uintptr_t>(got);
+		turn.maxevents = 1;
+		myepoll_turn(ep, &turn);
+		break;
 	}
 	_exit(1);
 }
@@ -338,7 +396,7 @@ CHILD(cancel_self)
 TEST_CASE("a thread that is alone and cancelled itself ends in its next wait", "[door]")
 {
 	for (auto door : { "MYEPOLL_DOOR=", "MYEPOLL_DOOR=ioctl" })
-		for (auto way : { "0", "1", "2", "3" }) {
+		for (auto way : { "0", "1", "2", "3", "4" }) {
 			const Ran ran = again("cancel_self", { way }, { door });
 
 			INFO(door << ", way " << way);

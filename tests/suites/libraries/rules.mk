@@ -31,6 +31,9 @@ $(W_LIBS): w-userspace ;
 
 $(OBJ)/libraries/%.o: TEST_CXXFLAGS += $(W_FLAGS)
 
+# Users who do without exceptions have the forms with an error_code.
+$(OBJ)/libraries/no_exceptions.o $(W_ASAN)/libraries/no_exceptions.o: TEST_CXXFLAGS += -fno-exceptions -fno-rtti
+
 $(OUT)/libraries: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS) | $(OUT)/$(W_UBSAN)
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../userspace' -o $@ $^
 
@@ -58,7 +61,7 @@ $(CATCH).gch/asan: $(CATCH)
 $(W_ASAN)/%.o: $(SUITES)%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
-$(W_ASAN)/poller.o: $(TOP)/userspace/src/poller.cpp
+$(W_ASAN)/poller.o $(W_ASAN)/change_set.o: $(W_ASAN)/%.o: $(TOP)/userspace/src/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
 $(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
@@ -66,7 +69,7 @@ $(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
 	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fexceptions -MMD -MP $(W_SAN) $(CFLAGS) -c -o $@ $<
 
 # Catch2's part is not what is to be checked, and with checks takes a minute to compile.
-$(OUT)/libraries-asan: $(OBJ)/catch_main.o $(addprefix $(W_ASAN)/,$(addsuffix .o,$(W_TESTS) poller myepoll))
+$(OUT)/libraries-asan: $(OBJ)/catch_main.o $(addprefix $(W_ASAN)/,$(addsuffix .o,$(W_TESTS) poller change_set myepoll))
 	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
 
 -include $(wildcard $(W_ASAN)/*.d $(W_ASAN)/*/*.d)

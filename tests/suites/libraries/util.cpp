@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include <csignal>
+
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -20,8 +22,10 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
+#include "uapi/myepoll.h"
 #include "userspace/src/sys.h"
 
 std::ostream &operator<<(std::ostream &out, const Result &r)
@@ -217,5 +221,41 @@ void forbid_ioctl(int fd, unsigned long cmd, int error)
 			       LOAD(args[1]), SKIP_UNLESS(cmd, 1),
 			       ANSWER(error), ALLOW };
 
+	install(code, std::size(code));
+}
+
+void forbid_ioctl_everywhere(unsigned long cmd, int error)
+{
+	sock_filter code[] = { LOAD(nr), SKIP_UNLESS(SYS_ioctl, 3), LOAD(args[1]), SKIP_UNLESS(cmd, 1),
+			       ANSWER(error), ALLOW };
+
+	install(code, std::size(code));
+}
+
+void older_module()
+{
+	struct sigaction action = {};
+	sock_filter code[] = {
+		LOAD(nr), SKIP_UNLESS(SYS_fadvise64, 3), LOAD(args[3]),
+		SKIP_UNLESS(MYEPOLL_FAST_TURN, 1), ANSWER(EINVAL),
+		LOAD(nr), SKIP_UNLESS(SYS_ioctl, 11), LOAD(args[1]),
+		SKIP_UNLESS(MYEPOLL_IOC_TURN, 1), ANSWER(EINVAL),
+		SKIP_UNLESS(MYEPOLL_IOC_LIST, 1), ANSWER(EINVAL),
+		SKIP_UNLESS(MYEPOLL_IOC_SET_OPTIONS, 1), ANSWER(EINVAL),
+		SKIP_UNLESS(MYEPOLL_IOC_GET_OPTIONS, 1), ANSWER(EINVAL),
+		SKIP_UNLESS(MYEPOLL_IOC_FEATURES, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		ALLOW,
+	};
+
+	action.sa_flags = SA_SIGINFO;
+	action.sa_sigaction = [](int, siginfo_t *, void *context) {
+		auto &regs = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
+		const std::uint64_t features = MYEPOLL_FEATURE_FAST_DOOR;
+
+		memcpy(reinterpret_cast<void *>(regs[REG_RDX]), &features, sizeof(features));
+		regs[REG_RAX] = 0;
+	};
+	EXPECT(!sigaction(SIGSYS, &action, nullptr));
 	install(code, std::size(code));
 }

@@ -90,3 +90,8 @@ struct AddChild {
 void forbid(int nr, int error);
 // One that plays a driver which answers this ioctl on this descriptor with an errno
 void forbid_ioctl(int fd, unsigned long cmd, int error);
+// One by which the module has no TURN, LIST, options or operations of its own, as before
+// there were any, but for operations in the argument of an ioctl
+void older_module();
+// One that answers this ioctl with an errno, whatever the descriptor
+void forbid_ioctl_everywhere(unsigned long cmd, int error);

@@ -6,6 +6,8 @@
 #ifndef MYEPOLL_EVENT_HPP
 #define MYEPOLL_EVENT_HPP
 
+#include <myepoll/uapi.h>
+
 #include <sys/epoll.h>
 
 #include <bit>
@@ -32,7 +34,7 @@ enum class interest : std::uint32_t {
 	rdhup = EPOLLRDHUP,
 	exclusive = EPOLLEXCLUSIVE, /**< add() only: wake one of the instances that watch a file */
 	wakeup = EPOLLWAKEUP,	    /**< hold off system suspend; ignored without CAP_BLOCK_SUSPEND */
-	oneshot = EPOLLONESHOT,	    /**< report once, then nothing until modify() */
+	oneshot = EPOLLONESHOT,	    /**< report once, then nothing until modify() or set() */
 	edge = EPOLLET,		    /**< edge-triggered: report news, not state */
 };
 
@@ -52,25 +54,36 @@ enum class readiness : std::uint32_t {
 	rdhup = EPOLLRDHUP,
 };
 
+/** What the module can do beyond epoll, see poller::features(). */
+enum class feature : std::uint64_t {
+	none = 0,
+	fast_door = MYEPOLL_FEATURE_FAST_DOOR, /**< was loaded with the fast door open */
+	turn = MYEPOLL_FEATURE_TURN,	       /**< poller::turn(), poller::apply() */
+	ops = MYEPOLL_FEATURE_OPS,	       /**< set(), disable(), drop(), list() */
+	options = MYEPOLL_FEATURE_OPTIONS,     /**< poller::set_options() */
+};
+
 template <typename T>
-concept bit_set = std::same_as<T, interest> || std::same_as<T, readiness>;
+concept bit_set = std::same_as<T, interest> || std::same_as<T, readiness> || std::same_as<T, feature>;
 
 template <bit_set Set>
 constexpr Set operator|(Set a, Set b) noexcept
 {
-	return static_cast<Set>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+	using bits = std::underlying_type_t<Set>;
+	return static_cast<Set>(static_cast<bits>(a) | static_cast<bits>(b));
 }
 
 template <bit_set Set>
 constexpr Set operator&(Set a, Set b) noexcept
 {
-	return static_cast<Set>(static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b));
+	using bits = std::underlying_type_t<Set>;
+	return static_cast<Set>(static_cast<bits>(a) & static_cast<bits>(b));
 }
 
 template <bit_set Set>
 constexpr Set operator~(Set a) noexcept
 {
-	return static_cast<Set>(~static_cast<std::uint32_t>(a));
+	return static_cast<Set>(~static_cast<std::underlying_type_t<Set>>(a));
 }
 
 template <bit_set Set>
@@ -98,6 +111,7 @@ constexpr bool any(Set set, Set bits = ~Set::none) noexcept
  * If a token is a pointer, what it points to must outlive every event with that
  * token. Such events are those that a wait has already returned and, if several
  * threads wait, those that another wait is returning while remove() or close(2) runs.
+ * Of a one-shot watch, poller::disable() says whether there is such an event.
  */
 class token {
 public:

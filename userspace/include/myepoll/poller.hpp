@@ -16,6 +16,7 @@
 #ifndef MYEPOLL_POLLER_HPP
 #define MYEPOLL_POLLER_HPP
 
+#include <myepoll/change.hpp>
 #include <myepoll/event.hpp>
 
 #include <chrono>
@@ -27,12 +28,74 @@
 #include <ratio>
 #include <span>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace myepoll {
 
 /** What becomes of an instance when this process runs another program. */
 enum class on_exec { close, keep };
+
+/** How an instance differs from epoll's. Beside min_wait, they hold for what is added from then on. */
+struct options {
+	/**
+	 * Threads that wait are woken in the order in which they fell asleep; instances that
+	 * watch a file with interest::exclusive take turns.
+	 */
+	bool fair = false;
+	/** Listening sockets are watched as if with interest::exclusive, and by turns. */
+	bool balance = false;
+	/**
+	 * A wait that may sleep gathers events for that long, unless its room is full before.
+	 * 0 to 65535 us.
+	 */
+	std::chrono::microseconds min_wait{0};
+
+	friend bool operator==(const options &, const options &) = default;
+};
+
+/** One watch, in memory a struct myepoll_watch; see poller::list(). */
+class watch {
+public:
+	[[nodiscard]] myepoll::token token() const noexcept { return myepoll::token(raw_.data); }
+	/** The number that it was added under. */
+	[[nodiscard]] int fd() const noexcept { return raw_.fd; }
+	/** What it is watched for, with EPOLLERR and EPOLLHUP, which always are. */
+	[[nodiscard]] interest what() const noexcept { return static_cast<interest>(raw_.events); }
+	/** The next wait looks at it. */
+	[[nodiscard]] bool ready() const noexcept { return raw_.state & MYEPOLL_WATCH_READY; }
+	/** One-shot, has fired, and is not armed again. */
+	[[nodiscard]] bool fired() const noexcept { return raw_.state & MYEPOLL_WATCH_FIRED; }
+	[[nodiscard]] bool disabled() const noexcept { return raw_.state & MYEPOLL_WATCH_DISABLED; }
+	/** fd() still means that file, in this process. If not, drop() removes the watch. */
+	[[nodiscard]] bool open() const noexcept { return raw_.state & MYEPOLL_WATCH_OPEN; }
+
+	[[nodiscard]] const myepoll_watch &raw() const noexcept { return raw_; }
+
+private:
+	myepoll_watch raw_{};
+};
+
+static_assert(sizeof(watch) == sizeof(myepoll_watch) && std::is_standard_layout_v<watch> &&
+	      std::is_trivially_copyable_v<watch>);
+
+/** What poller::list() found: as many as there was room for, of so many. */
+struct listed {
+	std::span<watch> watches;
+	std::size_t total = 0;
+};
+
+/** What a turn did. */
+struct turned {
+	std::span<event> events; /**< the front of the room, filled */
+	std::span<change> tried; /**< the changes that were made or tried, with their results */
+	std::size_t failed = 0;	 /**< so many of these have failed */
+};
+
+/** Changes, in an array or collected */
+template <typename T>
+concept changes_of_a_turn = std::convertible_to<T, std::span<change>> ||
+			    std::same_as<std::remove_cvref_t<T>, change_set>;
 
 class [[gnu::visibility("default")]] poller {
 public:
@@ -82,6 +145,60 @@ public:
 	 */
 	void remove(int fd);
 	void remove(int fd, std::error_code &ec) noexcept;
+
+	/*
+	 * What epoll does not have. A module that is older says EINVAL to set(), disable() and
+	 * drop(), and ENOTTY to what comes later; features() says beforehand.
+	 */
+
+	/** add(), or modify() if @p fd is watched already. */
+	void set(int fd, interest what, token t);
+	void set(int fd, interest what, token t, std::error_code &ec) noexcept;
+
+	/**
+	 * No wait returns an event of this one-shot watch from now on. Afterwards nobody has one
+	 * either, and what the token points to may be freed; or it throws EBUSY, and somebody has:
+	 * he learns of it when he arms it again, by modify() or set(), which throw ECANCELED. Throws
+	 * EALREADY (was disabled before), ENOENT, EINVAL (not one-shot).
+	 */
+	void disable(int fd);
+	void disable(int fd, std::error_code &ec) noexcept;
+
+	/**
+	 * Remove all watches with this token, of open descriptors or not. Throws ENOENT. Takes
+	 * time in proportion to the number of watches.
+	 */
+	void drop(token t);
+	void drop(token t, std::error_code &ec) noexcept;
+
+	/** What the module can do; throws EINVAL where this is no [myepoll] instance. */
+	[[nodiscard]] feature features() const;
+	[[nodiscard]] feature features(std::error_code &ec) const noexcept;
+
+	/** Replace all options. Throws EINVAL for a min_wait out of its range. */
+	void set_options(const options &o);
+	void set_options(const options &o, std::error_code &ec) noexcept;
+	[[nodiscard]] options get_options() const;
+	[[nodiscard]] options get_options(std::error_code &ec) const noexcept;
+
+	/** The watches, oldest first, into @p room; an empty one only counts. */
+	[[nodiscard]] listed list(std::span<watch> room) const;
+	[[nodiscard]] listed list(std::span<watch> room, std::error_code &ec) const noexcept;
+
+	/**
+	 * Make changes, in their order, without waiting. One that fails is no error of the call:
+	 * turned::failed and turned::tried say.
+	 */
+	template <changes_of_a_turn Changes>
+	turned apply(Changes &&changes)
+	{
+		return apply_all(changes);
+	}
+	template <changes_of_a_turn Changes>
+	turned apply(Changes &&changes, std::error_code &ec) noexcept
+	{
+		return apply_all(changes, ec);
+	}
 
 	/*
 	 * Waiting
@@ -159,6 +276,68 @@ public:
 		return wait_ns(room, left(deadline, Clock::now()), mask, ec);
 	}
 
+	/*
+	 * Turns
+	 *
+	 * Make changes as by apply(), and then wait as by wait(), in one call. @p changes are a
+	 * span or array of change, or a change_set, which is empty when it is used again. If a change
+	 * fails the wait only looks: turned::failed is not 0 then, the events are there as well,
+	 * and nothing is thrown for it. If a signal ends the wait, all changes have been
+	 * tried. With an empty @p room the changes are all.
+	 *
+	 * turn(changes, room, ...) takes what wait(room, ...) takes.
+	 */
+
+	template <changes_of_a_turn Changes>
+	turned turn(Changes &&changes, std::span<event> room, const sigset_t *mask = nullptr)
+	{
+		return turn_ns(changes, room, forever, mask);
+	}
+	template <changes_of_a_turn Changes>
+	turned turn(Changes &&changes, std::span<event> room, std::error_code &ec,
+		    const sigset_t *mask = nullptr)
+	{
+		return turn_ns(changes, room, forever, mask, ec);
+	}
+
+	template <changes_of_a_turn Changes, std::integral Number>
+	turned turn(Changes &&, std::span<event>, Number) = delete; /* say 0ms */
+	template <changes_of_a_turn Changes, std::integral Number>
+	turned turn(Changes &&, std::span<event>, Number, std::error_code &) = delete; /* say 0ms */
+	template <changes_of_a_turn Changes, std::integral Number>
+	turned turn(Changes &&, std::span<event>, std::error_code &, Number) = delete; /* say 0ms, ec */
+	template <changes_of_a_turn Changes>
+	turned turn(Changes &&, std::span<event>, std::nullptr_t) = delete; /* leave it out */
+
+	template <changes_of_a_turn Changes, typename Rep, typename Period>
+	turned turn(Changes &&changes, std::span<event> room,
+		    std::chrono::duration<Rep, Period> timeout, const sigset_t *mask = nullptr)
+	{
+		return turn_ns(changes, room, round_up(timeout), mask);
+	}
+	template <changes_of_a_turn Changes, typename Rep, typename Period>
+	turned turn(Changes &&changes, std::span<event> room,
+		    std::chrono::duration<Rep, Period> timeout, std::error_code &ec,
+		    const sigset_t *mask = nullptr)
+	{
+		return turn_ns(changes, room, round_up(timeout), mask, ec);
+	}
+
+	template <changes_of_a_turn Changes, typename Clock, typename Duration>
+	turned turn_until(Changes &&changes, std::span<event> room,
+			  std::chrono::time_point<Clock, Duration> deadline,
+			  const sigset_t *mask = nullptr)
+	{
+		return turn_ns(changes, room, left(deadline, Clock::now()), mask);
+	}
+	template <changes_of_a_turn Changes, typename Clock, typename Duration>
+	turned turn_until(Changes &&changes, std::span<event> room,
+			  std::chrono::time_point<Clock, Duration> deadline, std::error_code &ec,
+			  const sigset_t *mask = nullptr)
+	{
+		return turn_ns(changes, room, left(deadline, Clock::now()), mask, ec);
+	}
+
 	/** @p timeout in whole nanoseconds as the functions above pass it on. */
 	template <typename Rep, typename Period>
 	[[nodiscard]] static constexpr std::int64_t
@@ -211,6 +390,19 @@ private:
 	std::span<event> wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask);
 	std::span<event> wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask,
 				 std::error_code &ec);
+
+	turned turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask);
+	turned turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask, std::error_code &ec);
+	turned turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask);
+	turned turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
+		       const sigset_t *mask, std::error_code &ec);
+	turned apply_all(std::span<change> changes);
+	turned apply_all(std::span<change> changes, std::error_code &ec) noexcept;
+	turned apply_all(change_set &changes);
+	turned apply_all(change_set &changes, std::error_code &ec) noexcept;
 
 	int fd_;
 };
