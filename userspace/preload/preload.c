@@ -30,6 +30,11 @@
  *			not use syscall(); tell a program that uses it by its own
  *			means)
  *   MYEPOLL_DOOR=ioctl	see myepoll.h
+ *   MYEPOLL_FAIR=1, MYEPOLL_BALANCE=1, MYEPOLL_MIN_WAIT=200us
+ *			options of the instances that the program makes, see struct
+ *			myepoll_options; in us, ms or s, at most 65535us. A module that has no
+ *			options is a reason not to make any if strict (ENOTTY); otherwise it
+ *			says so once on stderr and goes on without
  */
 #define _GNU_SOURCE
 #include "../src/door.h"
@@ -58,10 +63,16 @@ enum {
 	STRICT = 1 << 1,
 	STATS = 1 << 2,
 	IO_URING = 1 << 3,
+	FAIR = 1 << 4,
+	BALANCE = 1 << 5,
+	BAD_MIN_WAIT = 1 << 6,
+	MIN_WAIT = 16, /* the lowest of the bits with its microseconds */
 };
 
-static atomic_int settings;
-static atomic_bool complained;
+_Static_assert(MYEPOLL_MAX_MIN_WAIT < 1 << (32 - MIN_WAIT), "settings are 32 bits");
+
+static atomic_uint settings;
+static atomic_bool complained, complained_of_options, complained_of_min_wait;
 
 static char name[16] = "?";
 
@@ -82,9 +93,32 @@ static bool on(const char *variable)
 	return v;
 }
 
-static int read_settings(void)
+/* A time such as 200us in microseconds, or -1 */
+static long microseconds(const char *v)
 {
-	int s = SET;
+	static const struct {
+		const char *name;
+		long us;
+	} units[] = { { "us", 1 }, { "ms", 1000 }, { "s", 1000000 } };
+	long n = 0;
+
+	if (!strcmp(v, "0"))
+		return 0;
+	if (*v < '0' || *v > '9')
+		return -1;
+	for (; *v >= '0' && *v <= '9'; v++)
+		if ((n = n * 10 + (*v - '0')) > MYEPOLL_MAX_MIN_WAIT)
+			return -1;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (!strcmp(v, units[i].name))
+			return n * units[i].us <= MYEPOLL_MAX_MIN_WAIT ? n * units[i].us : -1;
+	return -1;
+}
+
+static unsigned int read_settings(void)
+{
+	const char *min_wait = secure_getenv("MYEPOLL_MIN_WAIT");
+	unsigned int s = SET;
 
 	if (on("MYEPOLL_STRICT"))
 		s |= STRICT;
@@ -92,13 +126,22 @@ static int read_settings(void)
 		s |= STATS;
 	if (on("MYEPOLL_IO_URING"))
 		s |= IO_URING;
+	if (on("MYEPOLL_FAIR"))
+		s |= FAIR;
+	if (on("MYEPOLL_BALANCE"))
+		s |= BALANCE;
+	if (min_wait && *min_wait) {
+		const long us = microseconds(min_wait);
+
+		s |= us < 0 ? BAD_MIN_WAIT : (unsigned int)us << MIN_WAIT;
+	}
 	atomic_store_explicit(&settings, s, memory_order_relaxed);
 	return s;
 }
 
-static inline int get_settings(void)
+static inline unsigned int get_settings(void)
 {
-	int s = atomic_load_explicit(&settings, memory_order_relaxed);
+	unsigned int s = atomic_load_explicit(&settings, memory_order_relaxed);
 
 	return likely(s) ? s : read_settings();
 }
@@ -245,15 +288,51 @@ static long native_create(long nr, int arg, bool by_number)
 	return next_syscall(nr, arg);
 }
 
+/* Options of a new instance. Returns 0 or -errno. */
+static __attribute__((cold)) long give_options(int epfd, unsigned int s)
+{
+	const struct myepoll_options options = {
+		.flags = (s & FAIR ? MYEPOLL_OPT_FAIR : 0) | (s & BALANCE ? MYEPOLL_OPT_BALANCE : 0),
+		.min_wait = s >> MIN_WAIT,
+	};
+	long r;
+
+	if (s & BAD_MIN_WAIT && !atomic_exchange(&complained_of_min_wait, true))
+		door_say((const char *[]){ "myepoll: MYEPOLL_MIN_WAIT is ignored: it can be a number and "
+					   "us, ms or s, up to 65535us", NULL });
+	if (!options.flags && !options.min_wait)
+		return 0;
+	r = door_ioctl(epfd, MYEPOLL_IOC_SET_OPTIONS, &options);
+	/* It knows these flags and this time, if it knows the call. */
+	if (r == -EINVAL)
+		r = -ENOTTY;
+	if (r && !(s & STRICT)) {
+		if (!atomic_exchange(&complained_of_options, true))
+			door_say((const char *[]){ "myepoll: MYEPOLL_FAIR, _BALANCE and _MIN_WAIT are ignored: ",
+						   r == -ENOTTY ? "the module that is loaded is older" :
+								  describe((int)-r), NULL });
+		r = 0;
+	}
+	return r;
+}
+
 static int create(long nr, int arg, bool by_number)
 {
+	const unsigned int s = get_settings();
 	struct tally *by = &ours;
 	bool absent;
 	long r;
 
-	get_settings();
 	r = door_create(nr == __NR_epoll_create1 ? arg : 0, &absent);
-	if (r < 0 && absent && !(get_settings() & STRICT)) {
+	if (r >= 0 && unlikely(s & (FAIR | BALANCE | BAD_MIN_WAIT) || s >> MIN_WAIT)) {
+		const long error = give_options((int)r, s);
+
+		if (error) {
+			sys4(__NR_close, r, 0, 0, 0);
+			return sys_return(error);
+		}
+	}
+	if (r < 0 && absent && !(s & STRICT)) {
 		complain(r);
 		by = &theirs;
 		r = native_create(nr, arg, by_number);
@@ -354,13 +433,18 @@ static inline bool can_read(const struct epoll_event *event)
 	       ((first ^ (end - 1)) >> 12 == 0 || can_read_8(end - KERNEL_SIGSET_SIZE));
 }
 
-/* What the fast path did not finish: the fast door said @r, or was not asked. */
+/*
+ * What the fast path did not finish: the fast door said @r, or was not asked. An operation of
+ * the module's own is none of epoll's: 0, which is none of either's, has the same errors.
+ */
 static __attribute__((noinline)) int
 ctl_general(int epfd, int op, int fd, struct epoll_event *event, long r, bool by_number)
 {
 	const bool unknown = door_which() == MYEPOLL_DOOR_UNKNOWN;
 	struct tally *by = &ours;
 
+	if (unlikely(op >= MYEPOLL_CTL_SET))
+		op = 0;
 	if (door_shut(r) && !unknown) {
 		if (op == EPOLL_CTL_DEL || can_read(event))
 			r = door_ioctl_ctl(epfd, op, fd, event);
@@ -386,7 +470,7 @@ static inline int ctl(int epfd, int op, int fd, struct epoll_event *event, bool 
 {
 	long r = DOOR_NOT_ASKED;
 
-	if (likely(door_which() == MYEPOLL_DOOR_FAST)) {
+	if (likely(door_which() == MYEPOLL_DOOR_FAST && op < MYEPOLL_CTL_SET)) {
 		r = door_fast(epfd, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
 		if (likely(!r && !counting()))
 			return 0;

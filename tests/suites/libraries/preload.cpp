@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "uapi/myepoll.h"
+
 static const char *const doors[] = { "MYEPOLL_DOOR=", "MYEPOLL_DOOR=ioctl" };
 
 static std::vector<std::string> command(const std::vector<std::string> &arguments)
@@ -96,7 +98,8 @@ TEST_CASE("preload: whatever creates an instance makes one of the module's", "[p
 
 TEST_CASE("preload: cases of the program", "[preload]")
 {
-	for (const char *name : { "forms", "lowest", "forking", "passed_on", "cancel", "threads", "answers", "reuse" })
+	for (const char *name : { "forms", "lowest", "forking", "passed_on", "cancel", "threads", "answers", "reuse",
+				  "unknown_operations" })
 		for (auto door : doors) {
 			INFO(name << ", " << door);
 			check_silent_success(strictly({ name }, door));
@@ -223,6 +226,65 @@ TEST_CASE("preload: an unknown door is said to be unknown, once", "[preload]")
 	CHECK(ran.err == "myepoll: MYEPOLL_DOOR is ignored: it can be \"ioctl\"\n");
 	/* Where there is no epoll, nobody cares. */
 	CHECK(run({ "/bin/true" }, { "MYEPOLL_DOOR=iocl", "LD_PRELOAD=" + library() }).err == "");
+}
+
+TEST_CASE("preload: options of the instances that a program makes", "[preload]")
+{
+	const auto three = [](const std::string &line) { return line + "\n" + line + "\n" + line + "\n"; };
+	const auto with = [](const std::vector<std::string> &variables) {
+		const Ran ran = preloaded({ "options" }, variables);
+
+		check_silent_success(ran);
+		return ran.out;
+	};
+
+	/* Of FAIR and BALANCE, the bits; and microseconds */
+	CHECK(with({}) == three("0 0"));
+	CHECK(with({ "MYEPOLL_FAIR=1" }) == three("1 0"));
+	CHECK(with({ "MYEPOLL_BALANCE=yes" }) == three("2 0"));
+	CHECK(with({ "MYEPOLL_FAIR=1", "MYEPOLL_BALANCE=1", "MYEPOLL_MIN_WAIT=200us", "MYEPOLL_STRICT=1" }) ==
+	      three("3 200"));
+	CHECK(with({ "MYEPOLL_FAIR=0", "MYEPOLL_BALANCE=", "MYEPOLL_MIN_WAIT=" }) == three("0 0"));
+	for (auto [text, us] : { std::pair{ "65535us", "65535" }, { "65ms", "65000" }, { "0", "0" },
+				 { "0s", "0" }, { "007us", "7" } })
+		CHECK(with({ std::string("MYEPOLL_MIN_WAIT=") + text }) == three(std::string("0 ") + us));
+
+	for (const char *wrong : { "1", "1s", "66ms", "65536us", "-1us", "us", "1 us", "1.5ms", "200ns", " 1us",
+				   "99999999999999999999us", "1us " }) {
+		const Ran ran = preloaded({ "options" }, { std::string("MYEPOLL_MIN_WAIT=") + wrong,
+							   "MYEPOLL_FAIR=1", "MYEPOLL_STRICT=1" });
+
+		INFO(wrong);
+		CHECK(ran.status == 0);
+		CHECK(ran.out == three("1 0"));
+		CHECK(ran.err == "myepoll: MYEPOLL_MIN_WAIT is ignored: it can be a number and us, ms or s, "
+				 "up to 65535us\n");
+	}
+	/* Where there is no epoll, nobody cares. */
+	CHECK(run({ "/bin/true" }, { "MYEPOLL_MIN_WAIT=1", "LD_PRELOAD=" + library() }).err == "");
+}
+
+TEST_CASE("preload: options, and a module that has none", "[preload]")
+{
+	const auto older = [](int error) {
+		return [error] { forbid_ioctl_everywhere(MYEPOLL_IOC_SET_OPTIONS, error); };
+	};
+	const std::string zeros = "0 0\n0 0\n0 0\n", what = "myepoll: MYEPOLL_FAIR, _BALANCE and _MIN_WAIT are ignored: ";
+	Ran ran = preloaded({ "options" }, { "MYEPOLL_MIN_WAIT=1ms" }, older(EINVAL));
+
+	CHECK(ran.status == 0);
+	CHECK(ran.out == zeros);
+	CHECK(ran.err == what + "the module that is loaded is older\n");
+	ran = preloaded({ "options" }, { "MYEPOLL_BALANCE=1" }, older(EPERM));
+	CHECK(ran.out == zeros);
+	CHECK(ran.err == what + "Operation not permitted\n");
+
+	ran = preloaded({ "options" }, { "MYEPOLL_FAIR=1", "MYEPOLL_STRICT=1" }, older(EINVAL));
+	check_silent_success(ran);
+	CHECK(ran.out == "ENOTTY\nENOTTY\nENOTTY\n");
+	ran = preloaded({ "options" }, { "MYEPOLL_STRICT=1" }, older(EINVAL));
+	check_silent_success(ran);
+	CHECK(ran.out == zeros);
 }
 
 TEST_CASE("preload: a filter on fadvise64", "[preload]")

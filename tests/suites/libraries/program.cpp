@@ -19,6 +19,7 @@
 #include <linux/io_uring.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/single_threaded.h>
@@ -154,7 +155,8 @@ static int errors(const Arguments &)
 	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
 	for (const auto &[ep_name, epfd] : epfds) {
 		for (const auto &[name, fd] : fds)
-			for (int op : { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1 }) {
+			for (int op : { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1, MYEPOLL_CTL_SET,
+					MYEPOLL_CTL_DISABLE, MYEPOLL_CTL_DROP, INT_MAX }) {
 				/* Those that succeed would change what comes after. */
 				if (epfd == ep && (op == EPOLL_CTL_ADD || op == EPOLL_CTL_DEL) &&
 				    fd != file && fd != null && fd != path && fd != 1 << 20 && fd != ep)
@@ -164,7 +166,7 @@ static int errors(const Arguments &)
 				show("syscall ctl", [&] { return syscall(SYS_epoll_ctl, epfd, op, fd, &e); });
 			}
 		for (const auto &[name, p] : bad)
-			for (int op : { EPOLL_CTL_ADD, EPOLL_CTL_MOD, 4 }) {
+			for (int op : { EPOLL_CTL_ADD, EPOLL_CTL_MOD, 4, MYEPOLL_CTL_DISABLE }) {
 				show("ctl event " + name,
 				     [&] { return epoll_ctl(epfd, op, target, static_cast<epoll_event *>(p)); });
 				show("syscall ctl",
@@ -173,6 +175,7 @@ static int errors(const Arguments &)
 		show("DEL of a stranger, event 8", [&] {
 			return epoll_ctl(epfd, EPOLL_CTL_DEL, other, reinterpret_cast<epoll_event *>(8));
 		});
+		show("DROP", [&] { return epoll_ctl(epfd, MYEPOLL_CTL_DROP, -1, &e); });
 		show("MOD to exclusive", [&] { return epoll_ctl(epfd, EPOLL_CTL_MOD, other, &exclusive); });
 
 		for (int max : { 0, -1, INT_MIN, INT_MAX }) {
@@ -856,6 +859,44 @@ static int older_calls(const Arguments &)
 	return 0;
 }
 
+// The operations of the module's own are none of epoll's, and do nothing.
+static int unknown_operations(const Arguments &)
+{
+	Fd ep(epoll_create1(EPOLL_CLOEXEC)), target = eventfd_with(1), other = eventfd_with(1);
+	epoll_event e = ev(EPOLLIN | EPOLLONESHOT, 5), got[2];
+
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, target, &e) == 0);
+	for (int op : { MYEPOLL_CTL_SET, MYEPOLL_CTL_DISABLE, MYEPOLL_CTL_DROP })
+		for (int fd : { int(target), int(other), -1 }) {
+			const Result expected = failed(fd < 0 ? EBADF : EINVAL);
+
+			EXPECT(result_of([&] { return epoll_ctl(ep, op, fd, &e); }) == expected);
+			EXPECT(result_of([&] { return syscall(SYS_epoll_ctl, int(ep), op, fd, &e); }) == expected);
+			EXPECT(result_of([&] { return epoll_ctl(ep, op, fd, nullptr); }) == failed(EFAULT));
+		}
+	EXPECT(epoll_wait(ep, got, 2, 0) == 1 && got[0].data.u64 == 5);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, target, &e) == 0);
+	return 0;
+}
+
+// The options of what each way of creating gives, where it is the module's
+static int options(const Arguments &)
+{
+	for (long fd : { long(epoll_create(1)), long(epoll_create1(0)), syscall(SYS_epoll_create1, 0) }) {
+		myepoll_options options = {};
+
+		if (fd < 0)
+			puts(strerrorname_np(errno));
+		else if (ioctl(int(fd), MYEPOLL_IOC_GET_OPTIONS, &options))
+			puts("none");
+		else
+			printf("%u %u\n", options.flags, options.min_wait);
+		if (fd >= 0)
+			check_served(int(fd), 1);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const std::map<std::string, int (*)(const Arguments &)> cases = {
@@ -887,6 +928,8 @@ int main(int argc, char **argv)
 		{ "costs", costs },
 		{ "next", next_library },
 		{ "told", told },
+		{ "unknown_operations", unknown_operations },
+		{ "options", options },
 	};
 
 	if (argc < 2 || !cases.count(argv[1])) {
