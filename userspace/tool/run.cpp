@@ -4,6 +4,8 @@
 #include "program.hpp"
 #include "tool.hpp"
 
+#include "../../uapi/myepoll.h"
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -44,6 +46,7 @@ constexpr char more[] =
 	"Examples:\n"
 	"  myepoll run redis-server --port 7000\n"
 	"  myepoll run --preload --strict --stats -- nginx -g 'daemon off;'\n"
+	"  myepoll run --balance --min-wait=200us -- nginx\n"
 	"  myepoll run bash                    # all that is started in that shell\n"
 	"  echo 1 | sudo tee /sys/module/myepoll/parameters/adopt    # allow adoption";
 
@@ -83,6 +86,16 @@ tool::run::run(CLI::App &app)
 	app_->add_option("--door", door_, "The way into the module (MYEPOLL_DOOR); implies --preload")
 		->check(CLI::IsMember({ "fast", "ioctl" }))
 		->type_name("DOOR");
+	app_->add_flag("--fair", options_.fair,
+		       "Wake threads that wait by turns, and instances that watch a file\n"
+		       "exclusively (MYEPOLL_FAIR=1)");
+	app_->add_flag("--balance", options_.balance,
+		       "Wake one worker for a connection, by turns: processes and threads that\n"
+		       "each wait for the same listening socket (MYEPOLL_BALANCE=1)");
+	app_->add_option("--min-wait", min_wait_,
+			 "Gather events for so long, as 200us or 1ms, up to 65535us\n"
+			 "(MYEPOLL_MIN_WAIT); by adoption, 1 to 63 times 1, 10, 100 or 1000us")
+		->type_name("TIME");
 	app_->add_flag("-q,--quiet", quiet_, "Say nothing on stderr but why COMMAND is not run");
 }
 
@@ -112,6 +125,19 @@ bool tool::run::parsed() const
 	return app_->parsed();
 }
 
+void tool::run::read_options()
+{
+	if (min_wait_.empty())
+		return;
+
+	const int us = parse_min_wait(min_wait_);
+
+	if (us < 0)
+		throw failure(failed, fmt::format("--min-wait: {} is no time from 0 to {}us, as 200us or 1ms",
+						  min_wait_, MYEPOLL_MAX_MIN_WAIT));
+	options_.min_wait = static_cast<unsigned>(us);
+}
+
 tool::way tool::run::choose()
 {
 	const bool preload_alone = preload_ || stats_ || !door_.empty();
@@ -121,7 +147,7 @@ tool::way tool::run::choose()
 			      fmt::format("{} is of the preload library, and does not go with --adopt",
 					  stats_ ? "--stats" : "--door"));
 	if (!preload_alone) {
-		no_adoption_ = take_mark();
+		no_adoption_ = take_mark(options_);
 		if (no_adoption_.empty())
 			return way::adoption;
 		if (adopt_)
@@ -130,7 +156,7 @@ tool::way tool::run::choose()
 
 	library_ = find_library();
 
-	const std::string trouble = try_preload(library_);
+	const std::string trouble = try_preload(library_, options_);
 
 	if (!trouble.empty())
 		throw failure(failed, (no_adoption_.empty() ? "" :
@@ -180,12 +206,20 @@ void tool::run::set_environment() const
 		set("MYEPOLL_STATS", "1");
 	if (!door_.empty())
 		set("MYEPOLL_DOOR", door_);
+	if (options_.fair)
+		set("MYEPOLL_FAIR", "1");
+	if (options_.balance)
+		set("MYEPOLL_BALANCE", "1");
+	if (options_.min_wait)
+		set("MYEPOLL_MIN_WAIT", fmt::format("{}us", options_.min_wait));
 }
 
 void tool::run::execute()
 {
 	if (!command_ || !*command_)
 		throw failure(failed, "run: no command; see \"myepoll run --help\"");
+
+	read_options();
 
 	const way chosen = choose();
 

@@ -34,6 +34,7 @@ public:
 	[[noreturn]] void execute();
 
 private:
+	void read_options();
 	way choose();
 	void look_at_command(way chosen);
 	void set_environment() const;
@@ -42,7 +43,8 @@ private:
 	char **command_ = nullptr;
 	bool adopt_ = false, preload_ = false;
 	bool strict_ = false, stats_ = false, quiet_ = false;
-	std::string door_;
+	std::string door_, min_wait_;
+	instance_options options_;
 	std::string library_;
 	std::string no_adoption_;	/* why not, if it was tried */
 };

@@ -8,11 +8,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -48,18 +51,52 @@ long ask(long nr, long arg)
 	return sys4(nr, arg, 0, 0, 0);
 }
 
+constexpr char older[] = "the module myepoll that is loaded is older than --fair, --balance and --min-wait";
+
+/* Does the instance @fd know of options at all? */
+bool has_options(int fd)
+{
+	struct myepoll_options got;
+
+	return !ioctl(fd, MYEPOLL_IOC_GET_OPTIONS, &got);
+}
+
+/* Bits of the mark */
+constexpr unsigned long mark_min_wait = MYEPOLL_PERSONALITY_MIN_WAIT(63, 3);
+constexpr unsigned mark_units[] = { 1, 10, 100, 1000 };
+
+/* What the mark can hold that is nearest to @us; *@bits are its bits. */
+unsigned nearest_min_wait(unsigned us, unsigned long *bits)
+{
+	unsigned best = 0;
+
+	*bits = 0;
+	for (unsigned e = 0; e < std::size(mark_units); e++)
+		for (unsigned n = 1; n <= 63; n++) {
+			const unsigned one = n * mark_units[e];
+			const auto distance = [us](unsigned x) { return x > us ? x - us : us - x; };
+
+			if (!best || distance(one) < distance(best)) {
+				best = one;
+				*bits = MYEPOLL_PERSONALITY_MIN_WAIT(n, e);
+			}
+		}
+	return best;
+}
+
 /* "", or why not, as far as that can be known. */
-std::string adopted()
+std::string adopted(const tool::instance_options &options)
 {
 	const long fd = ask(SYS_epoll_create1, O_CLOEXEC);
-	bool ours;
+	bool ours, enough;
 
 	if (fd < 0)
 		return fmt::format("epoll_create1(2): {}", strerror(static_cast<int>(-fd)));
 	ours = is_ours(static_cast<int>(fd));
+	enough = !options.any() || has_options(static_cast<int>(fd));
 	close(static_cast<int>(fd));
 	if (ours)
-		return "";
+		return enough ? "" : older;
 
 	if (!is_there(SYS_MODULE))
 		return "the kernel does not adopt, and there is no " SYS_MODULE " that would say why";
@@ -103,17 +140,51 @@ bool wants_to_be_first(std::string_view library)
 
 } // namespace
 
-std::string tool::take_mark()
+int tool::parse_min_wait(std::string_view text)
 {
+	static constexpr std::pair<std::string_view, int> units[] = {
+		{ "us", 1 }, { "ms", 1000 }, { "s", 1'000'000 }
+	};
+	int n = -1;
+	const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+
+	if (text == "0")
+		return 0;
+	if (error != std::errc() || n < 0 || n > MYEPOLL_MAX_MIN_WAIT || text.front() == '-')
+		return -1;
+	text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+	for (const auto &[name, us] : units)
+		if (text == name)
+			return n <= MYEPOLL_MAX_MIN_WAIT / us ? n * us : -1;
+	return -1;
+}
+
+std::string tool::take_mark(const instance_options &options)
+{
+	unsigned long min_wait = 0;
+
+	if (options.min_wait) {
+		const unsigned nearest = nearest_min_wait(options.min_wait, &min_wait);
+
+		if (nearest != options.min_wait)
+			return fmt::format("the mark cannot hold a min-wait of {}us, but 1 to 63 times 1, 10, 100 "
+					   "or 1000us; the nearest is {}us", options.min_wait, nearest);
+	}
+
 	const long before = ask(SYS_personality, 0xffffffff);
-	const long r = before < 0 ? before : ask(SYS_personality, before | MYEPOLL_PERSONALITY);
+	/* What a "myepoll run" around this one has asked for stays, but for another time. */
+	const auto mark = static_cast<long>(
+		(static_cast<unsigned long>(before) & ~(min_wait ? mark_min_wait : 0)) | min_wait |
+		MYEPOLL_PERSONALITY | (options.fair ? MYEPOLL_PERSONALITY_FAIR : 0UL) |
+		(options.balance ? MYEPOLL_PERSONALITY_BALANCE : 0UL));
+	const long r = before < 0 ? before : ask(SYS_personality, mark);
 
 	/* As the seccomp filters of many containers do */
 	if (r < 0)
 		return fmt::format("personality(2) refuses the mark: {}",
 				   strerror(static_cast<int>(-r)));
 
-	std::string trouble = adopted();
+	std::string trouble = adopted(options);
 
 	if (!trouble.empty())
 		ask(SYS_personality, before);
@@ -151,7 +222,7 @@ std::string tool::find_library()
 	return "";
 }
 
-std::string tool::try_preload(const std::string &library)
+std::string tool::try_preload(const std::string &library, const instance_options &options)
 {
 	if (library.empty())
 		return fmt::format("there is no {} beside this program, nor in {}", library_name,
@@ -169,9 +240,21 @@ std::string tool::try_preload(const std::string &library)
 				   errno == ENOENT ? " (is the module loaded?)" : "");
 
 	const bool ours = is_ours(device);
+	std::string trouble = ours ? "" : MYEPOLL_DEVICE " is something else";
 
+	if (ours && options.any()) {
+		const struct myepoll_create create = { .flags = MYEPOLL_CLOEXEC, .reserved = 0 };
+		const int fd = ioctl(device, MYEPOLL_IOC_CREATE, &create);
+
+		if (fd < 0)
+			trouble = fmt::format("{}: {}", MYEPOLL_DEVICE, strerror(errno));
+		else if (!has_options(fd))
+			trouble = older;
+		if (fd >= 0)
+			close(fd);
+	}
 	close(device);
-	return ours ? "" : MYEPOLL_DEVICE " is something else";
+	return trouble;
 }
 
 std::string tool::with_library(const char *before, const std::string &library)

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <tuple>
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -306,6 +307,68 @@ TEST_CASE_METHOD(Adoption, "of an argument that is an int, only that is looked a
 			      return 3;
 		      return 0;
 	      }) == 0);
+}
+
+TEST_CASE_METHOD(Adoption, "further bits of the mark are the options of its instances", "[mark][options]")
+{
+	const auto options_are = [](unsigned long bits, unsigned flags, unsigned min_wait) {
+		return marked([=] {
+			must_libc(personality(MYEPOLL_PERSONALITY | bits));
+			Fd ep(plain_create());
+			myepoll_options got{};
+			if (ioctl(ep, MYEPOLL_IOC_GET_OPTIONS, &got))
+				return 1;
+			// A child, and what an execve(2) keeps, as of the mark
+			if (personality(0xffffffff) != static_cast<int>(MYEPOLL_PERSONALITY | bits))
+				return 2;
+			return got.flags != flags ? 3 : got.min_wait != min_wait ? 4 : works(ep);
+		});
+	};
+
+	CHECK(options_are(0, 0, 0) == 0);
+	CHECK(options_are(MYEPOLL_PERSONALITY_FAIR, MYEPOLL_OPT_FAIR, 0) == 0);
+	CHECK(options_are(MYEPOLL_PERSONALITY_BALANCE, MYEPOLL_OPT_BALANCE, 0) == 0);
+	for (auto [n, e, us] : { std::tuple{ 1, 0, 1 }, { 63, 0, 63 }, { 20, 1, 200 }, { 63, 2, 6300 },
+				 { 63, 3, 63000 } })
+		CHECK(options_are(static_cast<unsigned long>(MYEPOLL_PERSONALITY_MIN_WAIT(n, e)), 0,
+				  static_cast<unsigned>(us)) == 0);
+	CHECK(options_are(MYEPOLL_PERSONALITY_FAIR | MYEPOLL_PERSONALITY_BALANCE |
+				  MYEPOLL_PERSONALITY_MIN_WAIT(2, 0),
+			  MYEPOLL_OPT_FAIR | MYEPOLL_OPT_BALANCE, 2) == 0);
+	// Without the mark itself they mean nothing.
+	CHECK(in_child([] {
+		      must_libc(personality(MYEPOLL_PERSONALITY_FAIR | MYEPOLL_PERSONALITY_MIN_WAIT(2, 0)));
+		      return whose_is_made();
+	      }) == theirs);
+}
+
+TEST_CASE_METHOD(Adoption, "operations that epoll does not have are none on an adopted instance", "[mark]")
+{
+	const int result = marked([] {
+		Fd ep(plain_create()), file = event_fd(1), other = event_fd(1);
+		Fd regular(must_libc(memfd_create("file", 0)));
+		epoll_event event = { EPOLLIN | EPOLLONESHOT, {} }, got[2];
+		const auto fails = [&](int op, int fd, epoll_event *e, int error) {
+			return syscall(SYS_epoll_ctl, int(ep), op, fd, e) == -1 && errno == error;
+		};
+
+		event.data.u64 = 5;
+		if (syscall(SYS_epoll_ctl, int(ep), EPOLL_CTL_ADD, int(file), &event))
+			return 1;
+		for (int op : { MYEPOLL_CTL_SET, MYEPOLL_CTL_DISABLE, MYEPOLL_CTL_DROP }) {
+			// As of any operation that epoll does not know, in its order
+			if (!fails(op, file, &event, EINVAL) || !fails(op, other, &event, EINVAL) ||
+			    !fails(op, -1, &event, EBADF) || !fails(op, 9999, &event, EBADF) ||
+			    !fails(op, regular, &event, EPERM) || !fails(op, file, nullptr, EFAULT) ||
+			    !fails(op, ep, &event, EINVAL))
+				return op;
+		}
+		// And nothing was done.
+		if (syscall(SYS_epoll_wait, int(ep), got, 2, 0) != 1 || got[0].data.u64 != 5)
+			return 2;
+		return syscall(SYS_epoll_ctl, int(ep), EPOLL_CTL_MOD, int(file), &event) ? 3 : 0;
+	});
+	CHECK(result == 0);
 }
 
 TEST_CASE_METHOD(Adoption, "the doors and the system calls reach the same instance", "[mark]")

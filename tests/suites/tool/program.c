@@ -6,8 +6,10 @@
  *	program args ARG...	the arguments, argv[0] too
  *	program env		the environment
  *	program self		its process, the personality, descriptors and signals
+ *	program options		the line in fdinfo about its options
  *	program forbid CALL COMMAND...	executes that without the right to a system call,
- *				personality or epoll_create1
+ *				personality or epoll_create1; or without "options", as on a module
+ *				that has none
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@
 #ifdef __GLIBC__
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include "uapi/myepoll.h"
 #endif
 
 static int say_epoll(void)
@@ -38,6 +41,19 @@ static int say_epoll(void)
 	}
 	puts(strchr(link, '['));
 	return 0;
+}
+
+static int say_options(void)
+{
+	char path[64], line[256];
+	FILE *info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", epoll_create1(EPOLL_CLOEXEC));
+	info = fopen(path, "r");
+	while (info && fgets(line, sizeof(line), info))
+		if (!strncmp(line, "myepoll:", 8))
+			fputs(line, stdout);
+	return !info;
 }
 
 static int say_self(void)
@@ -74,8 +90,16 @@ static int forbid(const char *call, char **command)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
+	struct sock_filter no_options[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MYEPOLL_IOC_GET_OPTIONS, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
 	struct sock_fprog filter = { sizeof(code) / sizeof(*code), code };
 
+	if (!strcmp(call, "options"))
+		filter.filter = no_options;
 	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
 	    !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0))
 		execvp(command[0], command);
@@ -93,6 +117,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "epoll"))
 		return say_epoll();
+	if (!strcmp(what, "options"))
+		return say_options();
 	if (!strcmp(what, "self"))
 		return say_self();
 	if (!strcmp(what, "forbid") && argc > 3)

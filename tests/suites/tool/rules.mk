@@ -19,8 +19,8 @@ $(TOOL_OUT)/musl: TOOL_HOW := musl-gcc
 $(TOOL_OUT)/musl-static: TOOL_HOW := musl-gcc -static
 $(TOOL_OUT)/needs-nothing-there: TOOL_HOW := $(CC) -Wl,--dynamic-linker=/lib/ld-nowhere.so.2
 $(addprefix $(TOOL_OUT)/,dynamic static static-pie musl musl-static needs-nothing-there): \
-		$(TOOL_SOURCE) $(SUITES)tool/rules.mk | $(TOOL_OUT)
-	$(TOOL_HOW) $(TOOL_CFLAGS) -o $@ $<
+		$(TOOL_SOURCE) $(TOP)/uapi/myepoll.h $(SUITES)tool/rules.mk | $(TOOL_OUT)
+	$(TOOL_HOW) $(TOOL_CFLAGS) -I$(TOP) -o $@ $<
 
 # What Go's linker leaves in a program that is linked with libc too.
 $(TOOL_OUT)/go: $(TOOL_OUT)/dynamic
