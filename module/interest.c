@@ -5,8 +5,7 @@
  * Makes items and hooks them into the wait queues of their files. Called from the
  * doors, and runs under ep->mtx; or called by a turn, which holds that for a run of
  * changes. How an item goes is in item.c, and "Removal" in internal.h says how the ways to
- * lose one exclude each other. All waits for a mutex end when the thread is killed, but for
- * that of a turn which takes ep->mtx again.
+ * lose one exclude each other. All waits for a mutex end when the thread is killed.
  */
 #include <linux/file.h>
 #include <linux/net.h>
@@ -579,7 +578,10 @@ static bool nests(struct myep *ep, struct file *file)
 	       myep_is_foreign_epoll(file);
 }
 
-/* The rest of a change that nests, with no lock held. */
+/* What change_nesting() says if the thread is killed before it has ep->mtx again. */
+#define MTX_LOST	2
+
+/* The rest of a change that nests, with no lock held meanwhile. */
 static noinline int change_nesting(struct myep *ep, int op, struct file *file, int fd,
 				   __poll_t events, u64 data)
 {
@@ -590,8 +592,7 @@ static noinline int change_nesting(struct myep *ep, int op, struct file *file, i
 		err = ctl_set(ep, file, fd, events, data);
 	else
 		err = ctl_add(ep, file, fd, events, data);
-	mutex_lock(&ep->mtx);
-	return err;
+	return mutex_lock_killable(&ep->mtx) ? MTX_LOST : err;
 }
 
 /* myep_ctl() under ep->mtx, which is dropped for a while where the change nests. */
@@ -633,10 +634,11 @@ static __always_inline int change_locked(struct myep *ep, const struct myepoll_c
  * @stop: only up to the first that fails
  * @failed: how many have failed is added here
  *
- * Return: how many have been tried.
+ * Return: how many have been tried; or -EINTR if the thread is being killed and does not
+ * hold the mtx any more.
  */
-unsigned int myep_change_run(struct myep *ep, struct myepoll_change *run,
-			     unsigned int n, bool stop, unsigned int *failed)
+int myep_change_run(struct myep *ep, struct myepoll_change *run, unsigned int n,
+		    bool stop, unsigned int *failed)
 {
 	struct myepoll_change *c = run, *end = run + n;
 
@@ -651,6 +653,10 @@ unsigned int myep_change_run(struct myep *ep, struct myepoll_change *run,
 			err = no_file_locked(ep, c->op, c->fd, c->data);
 		else
 			err = change_locked(ep, c, file);
+		if (unlikely(err == MTX_LOST)) {
+			myep_fdput(word);
+			return -EINTR;
+		}
 		/* Not fput(): see turn.c. */
 		if (unlikely(word & FDPUT_FPUT) && myep_file_drop(file)) {
 			myep_file_dropped(ep, file);

@@ -465,8 +465,8 @@ static inline void myep_put(struct myep *ep)
 
 /* interest.c */
 int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data);
-unsigned int myep_change_run(struct myep *ep, struct myepoll_change *run,
-			     unsigned int n, bool stop, unsigned int *failed);
+int myep_change_run(struct myep *ep, struct myepoll_change *run, unsigned int n,
+		    bool stop, unsigned int *failed);
 
 /* list.c */
 int myep_drop_locked(struct myep *ep, int fd, u64 data);

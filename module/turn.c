@@ -84,19 +84,21 @@ static noinline int make_changes(struct myep *ep, struct myepoll_turn *turn)
 
 	for (;;) {
 		unsigned int n = min(turn->nchanges - turn->done, RUN);
-		unsigned int made;
+		int made;
 
 		if (read_run(run, at, n))
 			return -EFAULT;
 		if (fatal_signal_pending(current) || mutex_lock_killable(&ep->mtx))
 			return -EINTR;
 		made = myep_change_run(ep, run, n, stop, &turn->failed);
+		if (unlikely(made < 0))
+			return made;
 		mutex_unlock(&ep->mtx);
 
 		turn->done += made;
 		if (write_results(at, run, made))
 			return -EFAULT;
-		if (turn->done == turn->nchanges || made < n || (stop && turn->failed))
+		if (turn->done == turn->nchanges || (stop && turn->failed))
 			return 0;
 		at += made;
 		cond_resched();
