@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * echo-server [PORT] - an echo server on 127.0.0.1, on myepoll::poller
+ * echo-server [--turn] [PORT] - an echo server on 127.0.0.1, on myepoll::poller
  *
  * Prints the port, which 0 leaves to the kernel to choose. Edge-triggered, one
  * thread. SIGTERM and SIGINT end it, with the number of connections it served.
+ *
+ * With --turn it makes no change at once. It collects them, and makes them in the call that
+ * waits: one system call a round, however many clients have come. What becomes of a change
+ * is known when the call returns.
  *
  * What an edge-triggered server must get right and this one shows: read and
  * accept until EAGAIN; stop reading while the peer does not take what was
@@ -97,8 +101,9 @@ class server {
 	using clock = std::chrono::steady_clock;
 
 public:
-	explicit server(std::uint16_t port)
-		: listener_(checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	server(std::uint16_t port, bool by_turns)
+		: by_turns_(by_turns),
+		  listener_(checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
 				    "socket")),
 		  signals_(block_signals())
 	{
@@ -134,8 +139,7 @@ public:
 		std::array<myepoll::event, 64> room;
 
 		for (;;) {
-			const auto events = accepting_ ? poller_.wait(room) :
-							 poller_.wait_until(room, retry_at_);
+			const auto events = by_turns_ ? turn(room) : wait(room);
 
 			if (!accepting_ && clock::now() >= retry_at_)
 				accept_again();
@@ -151,6 +155,54 @@ public:
 	}
 
 private:
+	std::span<myepoll::event> wait(std::span<myepoll::event> room)
+	{
+		return accepting_ ? poller_.wait(room) : poller_.wait_until(room, retry_at_);
+	}
+
+	/* The same, and what is collected is made before. */
+	std::span<myepoll::event> turn(std::span<myepoll::event> room)
+	{
+		const auto turned = accepting_ ? poller_.turn(changes_, room) :
+						 poller_.turn_until(changes_, room, retry_at_);
+
+		look_at(turned);
+		return turned.events;
+	}
+
+	void look_at(const myepoll::turned &turned)
+	{
+		if (!turned.failed)
+			return;
+		for (const auto &change : turned.tried) {
+			if (!change.failed())
+				continue;
+			if (change.op() != myepoll::operation::add)
+				throw std::system_error(change.result(), "echo-server: a change");
+			/* ENOSPC: the user's watches are used up. This client's connection closes. */
+			connections_.erase(change.token().as<connection>());
+			served_--;
+		}
+	}
+
+	void collect(const myepoll::change &change)
+	{
+		if (changes_.put(change))
+			return;
+		look_at(poller_.apply(changes_));
+		static_cast<void>(changes_.put(change)); /* all of it is free now */
+	}
+
+	void watch_listener(interest what)
+	{
+		const auto token = myepoll::token::of(&listener_);
+
+		if (by_turns_)
+			collect(myepoll::change::modify(listener_.get(), what, token));
+		else
+			poller_.modify(listener_.get(), what, token);
+	}
+
 	static int block_signals()
 	{
 		sigset_t mask;
@@ -178,15 +230,26 @@ private:
 				return;
 			}
 			auto c = std::make_unique<connection>(fd);
+
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-			std::error_code ec;
-			poller_.add(fd, interest::in | interest::out | interest::rdhup | interest::edge,
-				    myepoll::token::of(c.get()), ec);
-			if (ec) /* ENOSPC: the user's watches are used up. This one closes. */
-				continue;
-			connections_.emplace(c.get(), std::move(c));
-			served_++;
+			watch(std::move(c));
 		}
+	}
+
+	void watch(std::unique_ptr<connection> c)
+	{
+		constexpr auto what = interest::in | interest::out | interest::rdhup | interest::edge;
+		const auto token = myepoll::token::of(c.get());
+		std::error_code ec;
+
+		if (by_turns_)
+			collect(myepoll::change::add(c->fd(), what, token));
+		else
+			poller_.add(c->fd(), what, token, ec);
+		if (ec) /* ENOSPC: the user's watches are used up. This one closes. */
+			return;
+		connections_.emplace(c.get(), std::move(c));
+		served_++;
 	}
 
 	/*
@@ -198,8 +261,7 @@ private:
 	void accept_later()
 	{
 		if (accepting_)
-			poller_.modify(listener_.get(), interest::none,
-				       myepoll::token::of(&listener_));
+			watch_listener(interest::none);
 		accepting_ = false;
 		retry_at_ = clock::now() + std::chrono::milliseconds(200);
 	}
@@ -207,8 +269,7 @@ private:
 	void accept_again()
 	{
 		if (!accepting_)
-			poller_.modify(listener_.get(), interest::in,
-				       myepoll::token::of(&listener_));
+			watch_listener(interest::in);
 		accepting_ = true;
 	}
 
@@ -225,7 +286,9 @@ private:
 		accept_again();
 	}
 
+	const bool by_turns_;
 	myepoll::poller poller_;
+	myepoll::change_set changes_{64};
 	unique_fd listener_, signals_;
 	std::unordered_map<connection *, std::unique_ptr<connection>> connections_;
 	unsigned long served_ = 0;
@@ -237,19 +300,22 @@ private:
 
 int main(int argc, char **argv)
 {
+	const bool by_turns = argc > 1 && !std::strcmp(argv[1], "--turn");
 	std::uint16_t port = 7777;
 
+	argc -= by_turns;
+	argv += by_turns;
 	if (argc > 1) {
 		const char *end = argv[1] + std::strlen(argv[1]);
 		const auto parsed = std::from_chars(argv[1], end, port);
 
 		if (argc > 2 || parsed.ec != std::errc() || parsed.ptr != end) {
-			std::fprintf(stderr, "usage: %s [PORT]\n", argv[0]);
+			std::fprintf(stderr, "usage: echo-server [--turn] [PORT]\n");
 			return 2;
 		}
 	}
 	try {
-		server s(port);
+		server s(port, by_turns);
 
 		std::printf("echo-server: port %u\n", s.port());
 		std::fflush(stdout);

@@ -340,7 +340,6 @@ CHILD(older_module)
 	EXPECT(result_of([&] { return myepoll_set_options(ep, &options); }) == failed(ENOTTY));
 	/* That is about instances. */
 	EXPECT(turn(other) == failed(EINVAL));
-	EXPECT(turn(-1) == failed(EBADF));
 	EXPECT(result_of([&] { return myepoll_list(other, watches, 1); }) == failed(EINVAL));
 	/* And epoll's calls go on. */
 	epoll_event e = ev(EPOLLIN, 2), got[1];

@@ -23,9 +23,12 @@
 
 namespace {
 
+// Each with its changes at once, and with them by turns
+const char *const ways[] = { nullptr, "--turn" };
+
 class Server {
 public:
-	explicit Server(rlim_t descriptors = 0)
+	explicit Server(const char *way, rlim_t descriptors = 0)
 	{
 		auto [r, w] = pipe_ends();
 		const std::string path = directory() + "/../userspace/examples/echo-server";
@@ -39,7 +42,10 @@ public:
 
 				setrlimit(RLIMIT_NOFILE, &limit);
 			}
-			execl(path.c_str(), "echo-server", "0", nullptr);
+			if (way)
+				execl(path.c_str(), "echo-server", way, "0", nullptr);
+			else
+				execl(path.c_str(), "echo-server", "0", nullptr);
 			_exit(127);
 		}
 		w = Fd();
@@ -114,7 +120,9 @@ std::string receive_all(int fd)
 
 TEST_CASE("echo-server: a burst of clients", "[echo]")
 {
-	Server server;
+	const char *way = GENERATE(from_range(std::begin(ways), std::end(ways)));
+	INFO((way ? way : "at once"));
+	Server server(way);
 	std::vector<Fd> clients;
 
 	for (int i = 0; i < 200; i++)
@@ -133,7 +141,9 @@ TEST_CASE("echo-server: a burst of clients", "[echo]")
 
 TEST_CASE("echo-server: more than the sockets hold, to the last byte", "[echo]")
 {
-	Server server;
+	const char *way = GENERATE(from_range(std::begin(ways), std::end(ways)));
+	INFO((way ? way : "at once"));
+	Server server(way);
 	Fd client = server.connect(), idle = server.connect();
 	std::string sent(16 << 20, 0);
 
@@ -160,7 +170,9 @@ TEST_CASE("echo-server: more than the sockets hold, to the last byte", "[echo]")
 
 TEST_CASE("echo-server: clients that reset", "[echo]")
 {
-	Server server;
+	const char *way = GENERATE(from_range(std::begin(ways), std::end(ways)));
+	INFO((way ? way : "at once"));
+	Server server(way);
 
 	for (int i = 0; i < 20; i++) {
 		Fd client = server.connect();
@@ -178,7 +190,9 @@ TEST_CASE("echo-server: clients that reset", "[echo]")
 
 TEST_CASE("echo-server: out of descriptors, clients wait and the processor rests", "[echo]")
 {
-	Server server(16);
+	const char *way = GENERATE(from_range(std::begin(ways), std::end(ways)));
+	INFO((way ? way : "at once"));
+	Server server(way, 16);
 	std::vector<Fd> clients;
 
 	for (int i = 0; i < 40; i++) {
@@ -224,7 +238,9 @@ bool served(int fd)
 
 TEST_CASE("echo-server: out of watches, a client is turned away and the others are served", "[echo]")
 {
-	Server server;
+	const char *way = GENERATE(from_range(std::begin(ways), std::end(ways)));
+	INFO((way ? way : "at once"));
+	Server server(way);
 	std::vector<Fd> clients;
 	long n = 0;
 

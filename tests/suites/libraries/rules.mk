@@ -4,9 +4,11 @@
 #   libraries		with the shared libraries; echo-server has the static ones
 #   libraries-asan	libraries and tests under ASan and UBSan
 #   preload-program	what the preload library is tried on (by both)
+#   pool-server-asan	the example under ASan, and pool-server-del-asan with DEL in the place of
+#			DISABLE, which ASan must not like (for libraries)
 #   libmyepoll-preload-ubsan.so	with traps for undefined behaviour (for libraries)
 
-PROGRAMS += libraries libraries-asan preload-program
+PROGRAMS += libraries libraries-asan preload-program pool-servers
 
 W_BUILD	:= $(TOP)/build/userspace
 W_LIBS	:= $(W_BUILD)/libmyepoll++.so $(W_BUILD)/libmyepoll.so
@@ -20,9 +22,10 @@ W_ASAN	:= $(OBJ)/libraries-asan
 W_UBSAN	:= libmyepoll-preload-ubsan.so
 W_MAP	:= $(TOP)/userspace/preload/libmyepoll-preload.map
 
-libraries libraries-asan: %: $(OUT)/% $(OUT)/preload-program
+libraries libraries-asan: %: $(OUT)/% $(OUT)/preload-program pool-servers
 preload-program: $(OUT)/preload-program
-.PHONY: libraries libraries-asan preload-program w-userspace
+pool-servers: $(OUT)/pool-server-asan $(OUT)/pool-server-del-asan
+.PHONY: libraries libraries-asan preload-program pool-servers w-userspace
 
 # What the libraries consist of is known to their own Makefile.
 w-userspace:
@@ -70,6 +73,18 @@ $(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
 
 # Catch2's part is not what is to be checked, and with checks takes a minute to compile.
 $(OUT)/libraries-asan: $(OBJ)/catch_main.o $(addprefix $(W_ASAN)/,$(addsuffix .o,$(W_TESTS) poller change_set myepoll))
+	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
+
+$(W_ASAN)/pool-server-del.cpp: $(TOP)/userspace/examples/pool-server.cpp
+	@mkdir -p $(@D)
+	sed 's/shared_\.disable(/shared_.remove(/' $< >$@
+	! cmp -s $< $@
+$(W_ASAN)/pool-server.o: $(TOP)/userspace/examples/pool-server.cpp
+$(W_ASAN)/pool-server-del.o: $(W_ASAN)/pool-server-del.cpp
+$(W_ASAN)/pool-server.o $(W_ASAN)/pool-server-del.o:
+	@mkdir -p $(@D)
+	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
+$(OUT)/%-asan: $(W_ASAN)/%.o $(addprefix $(W_ASAN)/,poller.o change_set.o myepoll.o)
 	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
 
 -include $(wildcard $(W_ASAN)/*.d $(W_ASAN)/*/*.d)
