@@ -174,7 +174,7 @@ int myepoll_pwait2(int epfd, struct epoll_event *events, int maxevents,
 
 static __attribute__((cold, noinline)) int turn_failed(int epfd, long r)
 {
-	__u64 features;
+	__u64 features = 0;
 
 	if (r == -EINVAL && !door_identify(epfd, &features) && !(features & MYEPOLL_FEATURE_TURN))
 		r = -ENOTTY;
@@ -230,7 +230,7 @@ int myepoll_turn(int epfd, struct myepoll_turn *turn)
 /* A call that is made rarely, and by ioctl. @feature is the bit of a module that has it. */
 static int rare(int epfd, unsigned long cmd, const void *arg, __u64 feature)
 {
-	__u64 features;
+	__u64 features = 0;
 	long r = door_ioctl(epfd, cmd, arg), whose;
 
 	if (r >= 0 || r == -EINTR)
@@ -284,7 +284,7 @@ int myepoll_features(int epfd, uint64_t *features)
 
 int myepoll_is_instance(int fd)
 {
-	__u64 features;
+	__u64 features = 0;
 	long r = door_identify(fd, &features);
 
 	return r == -EBADF ? sys_return(r) : !r;
