@@ -379,6 +379,30 @@ TEST_CASE_METHOD(Adoption, "the doors and the system calls reach the same instan
 	      }) == 0);
 }
 
+TEST_CASE_METHOD(Adoption, "operations that epoll does not have are not there, in a turn neither", "[mark]")
+{
+	CHECK(marked([] {
+		      Fd ep(plain_create()), file = event_fd(1);
+		      epoll_event event = { EPOLLIN | EPOLLONESHOT, {} };
+		      for (int op : { MYEPOLL_CTL_SET, MYEPOLL_CTL_DISABLE, MYEPOLL_CTL_DROP }) {
+			      const bool drop = op == MYEPOLL_CTL_DROP;
+			      const int fd = drop ? -1 : int(file), expected = drop ? EBADF : EINVAL;
+			      myepoll_change change{ op, fd, EPOLLIN | EPOLLONESHOT, 0, 0 };
+			      myepoll_turn turn{};
+			      turn.changes = reinterpret_cast<std::uintptr_t>(&change);
+			      turn.nchanges = 1;
+			      if (syscall(SYS_epoll_ctl, int(ep), op, fd, &event) != -1 || errno != expected)
+				      return op;
+			      if (ioctl(ep, MYEPOLL_IOC_TURN, &turn) || change.result != -expected)
+				      return 100 + op;
+			      if (op == MYEPOLL_CTL_SET &&
+				  syscall(SYS_epoll_ctl, int(ep), EPOLL_CTL_ADD, int(file), &event))
+				      return 1;
+		      }
+		      return 0;
+	      }) == 0);
+}
+
 TEST_CASE_METHOD(Adoption, "a program that gains privilege by execve(2) is not adopted", "[privilege]")
 {
 	const std::string copy = "/tmp/adopt-setuid";
