@@ -217,6 +217,8 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 
 	if (list_empty(&item->ready_link))
 		item_link_ready(ep, item);
+	else if (unlikely(events & EPOLLONESHOT && !consumed))
+		events = 0; /* It will report one event, and has taken a wakeup for that. */
 	/* For a scan that holds it, and may have polled it before. */
 	item->woken = true;
 
