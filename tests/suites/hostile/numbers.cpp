@@ -45,6 +45,9 @@ struct Numbers : Books {
 	// Arguments of which each call says something that no other would: these
 	// are the answers of a handler that was reached.
 	static constexpr int ctl_reached = -EEXIST, wait_reached = -EFAULT;
+	static constexpr int beyond_reached = -EINVAL;
+	static myepoll_turn turn_argument() { return { 0, 0, 0, 0, 0, 0, ~0u, 0, 0, 0 }; }
+	static myepoll_options options_argument() { return { ~0u, 0, {} }; }
 	myepoll_ctl ctl_argument() const { return { EPOLL_CTL_ADD, level(), EPOLLIN, 0, 0 }; }
 	static myepoll_wait wait_argument() { return { 0xffff'8000'0000'0000, 0, 0, 1, 0 }; }
 
@@ -68,7 +71,11 @@ bool is_call(unsigned long number, bool of_device)
 		return true;
 	if (of_device)
 		return bare == sized(MYEPOLL_IOC_CREATE, 0);
-	return bare == sized(MYEPOLL_IOC_CTL, 0) || bare == sized(MYEPOLL_IOC_WAIT, 0);
+	for (unsigned long call : { MYEPOLL_IOC_CTL, MYEPOLL_IOC_WAIT, MYEPOLL_IOC_TURN, MYEPOLL_IOC_LIST,
+				    MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS })
+		if (bare == sized(call, 0))
+			return true;
+	return false;
 }
 
 // Of <linux/eventpoll.h>, which cannot stand beside <sys/epoll.h>
@@ -175,6 +182,38 @@ TEST_CASE_METHOD(Numbers, "every size of CREATE and FEATURES", "[growth]")
 	CHECK(miscounted() == "");
 }
 
+TEST_CASE_METHOD(Numbers, "every size of TURN, LIST and the options, by the fast door of any size at all", "[growth]")
+{
+	// What does nothing and succeeds
+	argument.start_with(myepoll_turn{});
+	for (std::size_t size = 0; size <= most; size++)
+		answers.expect(raw_ioctl(fd(), sized(MYEPOLL_IOC_TURN, size), argument.address()),
+			       size < sizeof(myepoll_turn) ? -EINVAL : 0, "TURN of size", size);
+	for (std::size_t size = 0; size <= most; size++)
+		answers.expect(raw_fadvise(fd(), argument.address(), size, MYEPOLL_FAST_TURN),
+			       size < sizeof(myepoll_turn) ? -EINVAL : 0, "fast TURN of size", size);
+	for (unsigned bit = 14; bit < 64; bit++)
+		for (std::uint64_t less : { 0, 1 })
+			if ((1ull << bit) - less > most)
+				answers.expect(raw_fadvise(fd(), argument.address(), (1ull << bit) - less,
+							   MYEPOLL_FAST_TURN),
+					       -E2BIG, "fast TURN of bits", bit);
+	argument.start_with(myepoll_list{ 0, 0, sizeof(myepoll_watch) });
+	const int watched = raw_ioctl(fd(), MYEPOLL_IOC_LIST, argument.address());
+	CHECK(watched >= 0);
+	for (std::size_t size = 0; size <= most; size++)
+		answers.expect(raw_ioctl(fd(), sized(MYEPOLL_IOC_LIST, size), argument.address()),
+			       size < sizeof(myepoll_list) ? -EINVAL : watched, "LIST of size", size);
+	argument.start_with(myepoll_options{});
+	for (std::size_t size = 0; size <= most; size++)
+		for (unsigned long number : { MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS })
+			answers.expect(raw_ioctl(fd(), sized(number, size), argument.address()),
+				       size < sizeof(myepoll_options) ? -EINVAL : 0, "options of size", size);
+	CHECK(answers.verdict() == "");
+	CHECK(changed() == "");
+	CHECK(miscounted() == "");
+}
+
 TEST_CASE_METHOD(Numbers, "one bit anywhere in a longer argument is E2BIG", "[growth]")
 {
 	auto try_one = [&](int file, unsigned long number, std::size_t size, std::size_t at) {
@@ -198,6 +237,12 @@ TEST_CASE_METHOD(Numbers, "one bit anywhere in a longer argument is E2BIG", "[gr
 	try_all(fd(), MYEPOLL_IOC_CTL, sizeof(myepoll_ctl));
 	argument.start_with(wait_argument());
 	try_all(fd(), MYEPOLL_IOC_WAIT, sizeof(myepoll_wait));
+	argument.start_with(turn_argument());
+	try_all(fd(), MYEPOLL_IOC_TURN, sizeof(myepoll_turn));
+	argument.start_with(myepoll_list{});
+	try_all(fd(), MYEPOLL_IOC_LIST, sizeof(myepoll_list));
+	argument.start_with(options_argument());
+	try_all(fd(), MYEPOLL_IOC_SET_OPTIONS, sizeof(myepoll_options));
 	argument.start_with(myepoll_create{});
 	try_all(device, MYEPOLL_IOC_CREATE, sizeof(myepoll_create));
 	CHECK(answers.verdict() == "");
@@ -226,6 +271,9 @@ TEST_CASE_METHOD(Numbers, "a longer argument whose tail is not there is EFAULT, 
 	myepoll_wait wait = wait_argument();
 	wait.maxevents = 0;
 	try_all(fd(), MYEPOLL_IOC_WAIT, wait, -EINVAL);
+	try_all(fd(), MYEPOLL_IOC_TURN, turn_argument(), beyond_reached);
+	try_all(fd(), MYEPOLL_IOC_LIST, myepoll_list{}, beyond_reached);
+	try_all(fd(), MYEPOLL_IOC_SET_OPTIONS, options_argument(), beyond_reached);
 	try_all(device, MYEPOLL_IOC_CREATE, myepoll_create{ 1, 0 }, -EINVAL);
 	CHECK(answers.verdict() == "");
 	CHECK(changed() == "");
@@ -248,6 +296,21 @@ TEST_CASE_METHOD(Numbers, "every unknown flag and every bit of a reserved field 
 			answers.expect(raw_ioctl(fd(), MYEPOLL_IOC_CTL, address_of(&ctl)), -EINVAL,
 				       "CTL reserved", flag);
 		}
+		myepoll_options options{ flag, 0, {} };
+		if (flag != MYEPOLL_OPT_FAIR && flag != MYEPOLL_OPT_BALANCE)
+			answers.expect(raw_ioctl(fd(), MYEPOLL_IOC_SET_OPTIONS, address_of(&options)), -EINVAL,
+				       "an option", flag);
+		for (myepoll_options reserved : { myepoll_options{ 0, 0, { flag, 0 } }, { 0, 0, { 0, flag } } })
+			answers.expect(raw_ioctl(fd(), MYEPOLL_IOC_SET_OPTIONS, address_of(&reserved)), -EINVAL,
+				       "options reserved", flag);
+		myepoll_turn turn{};
+		turn.flags = flag;
+		if (flag != MYEPOLL_TURN_SIGMASK && flag != MYEPOLL_TURN_STOP)
+			answers.expect(raw_ioctl(fd(), MYEPOLL_IOC_TURN, address_of(&turn)), -EINVAL, "TURN flag",
+				       flag);
+		turn.flags = 0;
+		turn.reserved = flag;
+		answers.expect(raw_ioctl(fd(), MYEPOLL_IOC_TURN, address_of(&turn)), -EINVAL, "TURN reserved", flag);
 		if (flag == MYEPOLL_WAIT_SIGMASK)
 			continue;
 		for (std::uint32_t more : { 0U, unsigned(MYEPOLL_WAIT_SIGMASK) }) {
@@ -293,11 +356,14 @@ TEST_CASE_METHOD(Numbers, "every op that is none is EINVAL, on a file that is wa
 			answers.expect(ctl_at(fd(), op, target, address_of(image.data())), -EINVAL, "op", op, target);
 		}
 	};
+	auto beyond_epoll = [](int op) { return op >= MYEPOLL_CTL_SET && op <= MYEPOLL_CTL_DROP; };
 	for (int op = 4; op < 2000; op++)
-		op_is_refused(op);
+		if (!beyond_epoll(op))
+			op_is_refused(op);
 	for (unsigned bit = 2; bit < 32; bit++)
 		for (int low = 0; low < 4; low++)
-			op_is_refused(static_cast<int>(1U << bit | unsigned(low)));
+			if (int op = static_cast<int>(1U << bit | unsigned(low)); !beyond_epoll(op))
+				op_is_refused(op);
 	for (int op : { 0, -1, INT_MIN, INT_MAX })
 		op_is_refused(op);
 	CHECK(answers.verdict() == "");
@@ -305,12 +371,15 @@ TEST_CASE_METHOD(Numbers, "every op that is none is EINVAL, on a file that is wa
 	CHECK(miscounted() == "");
 }
 
-TEST_CASE_METHOD(Numbers, "fadvise64: advice 0 to 5, and any but the door's two, with any offset and length", "[numbers][fast]")
+TEST_CASE_METHOD(Numbers, "fadvise64: advice 0 to 5, and any but the door's three, with any offset and length", "[numbers][fast]")
 {
 	epoll_event room[64];
 	epoll_event event = ev(EPOLLIN, 7);
 	std::mt19937_64 random(chosen_seed());
 	INFO("--seed=" << chosen_seed());
+	auto is_door = [](std::uint32_t advice) {
+		return advice >= MYEPOLL_FAST_CTL && advice <= MYEPOLL_FAST_TURN;
+	};
 	auto no_door = [&](std::uint32_t advice) {
 		for (Address offset : { Address(0), address_of(room), address_of(&event), Address(random()) })
 			for (std::uint64_t length :
@@ -322,14 +391,12 @@ TEST_CASE_METHOD(Numbers, "fadvise64: advice 0 to 5, and any but the door's two,
 	for (std::uint32_t advice = 0; advice < 64; advice++)
 		no_door(advice);
 	for (unsigned bit = 0; bit < 32; bit++)
-		for (std::uint32_t call : { unsigned(MYEPOLL_FAST_CTL), unsigned(MYEPOLL_FAST_WAIT) }) {
-			std::uint32_t advice = call ^ 1U << bit;
-			if (advice != MYEPOLL_FAST_CTL && advice != MYEPOLL_FAST_WAIT)
+		for (std::uint32_t call : { MYEPOLL_FAST_CTL, MYEPOLL_FAST_WAIT, MYEPOLL_FAST_TURN })
+			if (std::uint32_t advice = call ^ 1U << bit; !is_door(advice))
 				no_door(advice);
-		}
 	for (int i = 0; i < 2000; i++) {
 		auto advice = static_cast<std::uint32_t>(random());
-		if (advice != MYEPOLL_FAST_CTL && advice != MYEPOLL_FAST_WAIT)
+		if (!is_door(advice))
 			no_door(advice);
 	}
 	CHECK(answers.verdict() == "");

@@ -286,7 +286,10 @@ TEST_CASE_METHOD(RingCase, "io_uring's EPOLL_CTL changes the kernel's epoll; a [
 
 TEST_CASE_METHOD(RingCase, "a ring's fadvise is no door: advices are answered as by epoll's file", "[uring][door]")
 {
-	constexpr unsigned fast_ctl = 0x6d790001, fast_wait = 0x6d790002; // uapi/myepoll.h
+	constexpr unsigned fast_ctl = 0x6d790001, fast_wait = 0x6d790002,
+			   fast_turn = 0x6d790003; // uapi/myepoll.h
+	// A turn of nothing, which would do nothing and succeed
+	std::uint64_t turn[7] = {};
 	struct {
 		std::uint64_t offset, length;
 		unsigned advice;
@@ -301,6 +304,7 @@ TEST_CASE_METHOD(RingCase, "a ring's fadvise is no door: advices are answered as
 		{ number_of(&event), (std::uint64_t(EPOLL_CTL_MOD) << 32) + int(target), fast_ctl, -EINVAL },
 		{ number_of(&event), 1, fast_wait, -EINVAL },
 		{ number_of(&event), (std::uint64_t(-1) << 32) + 1, fast_wait, -EINVAL },
+		{ number_of(turn), sizeof(turn), fast_turn, -EINVAL },
 	};
 	put(target);
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
