@@ -456,11 +456,54 @@ long Twin::create(std::uint32_t door, int flags)
 	return sys(SYS_ioctl, device_, MYEPOLL_IOC_CREATE, &arg);
 }
 
+long Twin::turn(std::uint32_t door, int ep, void *argument, std::size_t size)
+{
+	if (door == is::fast_turn)
+		return sys(SYS_fadvise64, ep, argument, size, MYEPOLL_FAST_TURN);
+	return sys(SYS_ioctl, ep, MYEPOLL_IOC_TURN, argument);
+}
+
+// A change as the last of a turn. Those before it fail, at the beginning of a run of changes
+// that the module makes at once, in it, and beyond.
+long Twin::turn_of(std::uint32_t door, int ep, int op, int fd, const void *event, bool bad)
+{
+	constexpr int none = 12345;
+	const unsigned before = static_cast<unsigned>(op + fd) % 20;
+	myepoll_change changes[20];
+	myepoll_turn arg{};
+
+	for (unsigned i = 0; i < before; i++)
+		changes[i] = { EPOLL_CTL_ADD, fd_of(slots), 0, none, 0 };
+	changes[before] = { op, fd, 0, none, 0 };
+	if (!bad) {
+		epoll_event e;
+		std::memcpy(&e, event, sizeof e);
+		changes[before].events = e.events;
+		changes[before].data = e.data.u64;
+	}
+	arg.changes = bad && op != EPOLL_CTL_DEL ? address(event) : address(changes);
+	arg.nchanges = before + 1;
+	long r = turn(door, ep, &arg, sizeof arg);
+	if (r < 0)
+		return r;
+	bool counted = !r && arg.done == before + 1 && arg.failed == before + !!changes[before].result;
+	for (unsigned i = 0; i < before; i++)
+		counted &= changes[i].result == -EBADF;
+	return counted ? changes[before].result : none;
+}
+
 // bad: the address is part of the test, not what is there
 long Twin::ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad)
 {
+	// What it stands for; an instance of an adopted process has no SET.
+	if (op == MYEPOLL_CTL_SET && (native || adopted_)) {
+		long r = sys(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, fd, event);
+		return r == -EEXIST ? sys(SYS_epoll_ctl, ep, EPOLL_CTL_MOD, fd, event) : r;
+	}
 	if (native || door == is::adopt)
 		return sys(SYS_epoll_ctl, ep, op, fd, event);
+	if (door >= is::turn)
+		return turn_of(door, ep, op, fd, event, bad);
 	if (door == is::fast)
 		return sys(SYS_fadvise64, ep, event, MYEPOLL_FAST_ARGS(fd, op), MYEPOLL_FAST_CTL);
 	if (bad && op != EPOLL_CTL_DEL)
@@ -499,6 +542,18 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 	if (door == is::fast && form != is::pwait2 && !mask)
 		return sys(SYS_fadvise64, ep, events, MYEPOLL_FAST_ARGS(max, ms[timeout]),
 			   MYEPOLL_FAST_WAIT);
+	// A turn without room for events does not wait.
+	if (door >= is::turn && max) {
+		myepoll_turn arg{};
+		arg.events = address(events);
+		arg.maxevents = max;
+		arg.timeout = form == is::pwait2 ? ns[timeout] : ms[timeout] * std::int64_t{ 1'000'000 };
+		if (mask) {
+			arg.flags = MYEPOLL_TURN_SIGMASK;
+			arg.sigmask = *mask;
+		}
+		return turn(door, ep, &arg, sizeof arg);
+	}
 	myepoll_wait arg{};
 	arg.events = address(events);
 	arg.maxevents = max;
@@ -512,7 +567,7 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 
 void Twin::do_ctl(const Op &op)
 {
-	static const int ops[] = { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1 };
+	static const int ops[] = { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1, MYEPOLL_CTL_SET };
 	int what = ops[op.a[ctl_op] % std::size(ops)];
 	Kind ep = kind(op.a[ctl_ep]), fd = kind(op.a[ctl_fd]);
 	bool native = native_ || ep == Kind::foreign;
@@ -550,7 +605,7 @@ void Twin::do_ctl(const Op &op)
 
 	// ELOOP in myepoll. For epoll's answer an instance of no consequence will do: in
 	// this one the watch would wake who watches it, even if taken out again.
-	bool refused = what == EPOLL_CTL_ADD && ep == Kind::instance && fd == Kind::foreign;
+	bool refused = (what == EPOLL_CTL_ADD || what == MYEPOLL_CTL_SET) && ep == Kind::instance && fd == Kind::foreign;
 	int other = -1;
 	if (refused && native_)
 		on = other = must(create_native(0), "an instance");

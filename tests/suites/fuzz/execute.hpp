@@ -100,6 +100,8 @@ private:
 	bool be_adopted();
 	long create_native(int flags);
 	long create(std::uint32_t door, int flags);
+	long turn(std::uint32_t door, int ep, void *argument, std::size_t size);
+	long turn_of(std::uint32_t door, int ep, int op, int fd, const void *event, bool bad);
 	long ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad);
 	long wait(bool native, std::uint32_t door, int ep, std::uint32_t form, void *events, int max,
 		  std::uint32_t timeout, const std::uint64_t *mask);

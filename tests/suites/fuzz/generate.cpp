@@ -210,19 +210,21 @@ private:
 	std::uint32_t room() { return random_.one_in(8) ? random_.below(slots) : one_of(shut); }
 	std::uint32_t a_door()
 	{
+		const bool turn = random_.one_in(4);
+
 		switch (doors_) {
-		case Doors::mixed:
-			return random_.below(2);
+		case Doors::mixed: // of the module's own
+			return turn ? is::turn + random_.below(2) : random_.below(2);
 		case Doors::all:
 			return random_.below(is::doors);
 		case Doors::fast:
-			return is::fast;
+			return turn ? +is::fast_turn : +is::fast;
 		case Doors::adopt:
 			return is::adopt;
 		case Doors::ioctl:
 			break;
 		}
-		return is::ioctl;
+		return turn ? +is::turn : +is::ioctl;
 	}
 
 	// Of the module's own two, only one makes instances.
@@ -305,9 +307,10 @@ private:
 		Op op{ Code::ctl, {} };
 		std::uint32_t *a = op.a;
 		a[ctl_ep] = an_epoll();
-		static constexpr std::uint32_t usual[] = { is::add, is::add, is::add,
+		static constexpr std::uint32_t usual[] = { is::add, is::add, is::add, is::set,
 							   is::mod, is::mod, is::del };
-		a[ctl_op] = random_.one_in(wild_ * 2) ? random_.below(6) : usual[random_.below(6)];
+		a[ctl_op] = random_.one_in(wild_ * 2) ? random_.below(is::ops)
+						      : usual[random_.below(std::size(usual))];
 		a[ctl_fd] = random_.one_in(wild_) ? anything()
 			    : random_.one_in(12)  ? an_epoll()
 						  : a_source();

@@ -23,7 +23,7 @@ struct Form {
 };
 
 const Field slot{ "slot", Type::slot };
-const Field door{ "door", Type::names, { "ioctl", "fast", "adopt" } };
+const Field door{ "door", Type::names, { "ioctl", "fast", "adopt", "turn", "fast-turn" } };
 const std::vector<const char *> acts{ "none", "add", "mod", "del", "write", "read", "wait" };
 
 // In the order of Code. The first of the names is the plainest.
@@ -52,7 +52,7 @@ const Form forms[] = {
 	{ "close", { slot } },
 	{ "ctl",
 	  { { "ep", Type::slot },
-	    { "op", Type::names, { "add", "mod", "del", "0", "4", "-1" } },
+	    { "op", Type::names, { "add", "mod", "del", "0", "4", "-1", "set" } },
 	    { "fd", Type::slot },
 	    { "events", Type::events },
 	    { "data", Type::number },

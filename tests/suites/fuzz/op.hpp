@@ -49,12 +49,13 @@ enum fork { fork_close, fork_act, fork_ep, fork_fd, fork_events, fork_stay, fork
 }
 
 namespace is {
-enum op : std::uint32_t { add, mod, del, zero, four, minus };
+enum op : std::uint32_t { add, mod, del, zero, four, minus, set, ops };
 enum ptr : std::uint32_t { ptr_ok, ptr_null, ptr_none, ptr_straddle, ptr_kernel, ptr_readonly, ptrs };
 enum form : std::uint32_t { plain, pwait, pwait2, forms };
 enum timeout : std::uint32_t { now, ms, forever, least, most, timeouts };
 enum buf : std::uint32_t { buf_ok, buf_null, buf_none, buf_readonly, buf_kernel, buf_unaligned, buf_half, buf_room0, bufs = buf_room0 + 8 };
-enum door : std::uint32_t { ioctl, fast, adopt, doors };
+// The last two make a turn of a call: of one change behind some that fail, or of a wait
+enum door : std::uint32_t { ioctl, fast, adopt, turn, fast_turn, doors };
 enum act : std::uint32_t { nothing, act_add, act_mod, act_del, act_write, act_read, act_wait, acts };
 enum pair : std::uint32_t { stream, dgram, seqpacket };
 enum fifo : std::uint32_t { rdwr, rdonly, wronly };
