@@ -353,7 +353,7 @@ struct myep_entry {
  * @events:	the mask
  * @fd:		the number it was added under
  * @busy:	a scan holds it
- * @woken:	there was a wakeup since it was held
+ * @woken:	there was a wakeup since it was held, or it has been queued
  * @dead:	removed; a scan that has it frees it
  * @disabled:	by MYEPOLL_CTL_DISABLE: it is not armed again
  * @balanced:	exclusive, though its program did not ask for it

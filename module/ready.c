@@ -73,6 +73,7 @@ bool myep_queue(struct myep_item *item)
 	}
 
 	item_link_ready(ep, item);
+	item->woken = true; /* for wake_for_exclusive() */
 	wake_waiter_locked(ep);
 	return has_pollers(ep);
 }
@@ -165,18 +166,22 @@ static bool takes_exclusively(__poll_t events, __poll_t key)
 
 /*
  * Wake a waiter, of which there is one, for an exclusive watch. Those that gather may all
- * stay asleep: see gather_wake().
+ * stay asleep: see gather_wake(). And a one-shot watch that was queued or held before this
+ * wakeup reports one event for both.
  *
- * Return: true if one has been woken.
+ * Return: true if one has been woken, who has something to report.
  */
-static noinline bool wake_for_exclusive(struct myep *ep, int sync)
+static noinline bool wake_for_exclusive(struct myep_item *item, int sync)
 {
+	struct myep *ep = item->ep;
 	bool woken = true;
 
 	if (sync)
 		__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, &woken);
 	else
 		__wake_up_locked_key(&ep->wq, TASK_NORMAL, &woken);
+	if (item->events & EPOLLONESHOT && (item->woken || item->busy))
+		return false;
 	return woken;
 }
 
@@ -217,20 +222,18 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 
 	if (list_empty(&item->ready_link))
 		item_link_ready(ep, item);
-	else if (unlikely(events & EPOLLONESHOT && !consumed))
-		events = 0; /* It will report one event, and has taken a wakeup for that. */
-	/* For a scan that holds it, and may have polled it before. */
-	item->woken = true;
 
 	if (has_waiters(ep)) {
 		if (!consumed)
-			consumed = wake_for_exclusive(ep, sync) &&
+			consumed = wake_for_exclusive(item, sync) &&
 				   takes_exclusively(events, bits);
 		else if (sync)
 			__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, NULL);
 		else
 			wake_up_locked(&ep->wq);
 	}
+	/* For a scan that holds it, and may have polled it before. */
+	item->woken = true;
 	pollers = has_pollers(ep);
 out:
 	spin_unlock(&ep->wq.lock);
