@@ -459,12 +459,16 @@ TEST_CASE_METHOD(Beyond, "min_wait: not longer, if there are as many events as t
 		      for (unsigned i = 4; i < 8; i++)
 			      (void)!read(files[i], &n, sizeof(n));
 		      ep.wait(0);
+		      const auto start = Clock::now();
 		      Blocked waiter(ep, patience_ms, 6);
 		      waiter.asleep();
 		      put(files[4]);
 		      put(files[4]); // once more is no other event
+		      settle(5);
 		      put(files[5]);
-		      CHECK(waiter.result() == 6);
+		      const int all = waiter.result();
+		      if (Clock::now() - start < milliseconds(60))
+			      CHECK(all == 6);
 	      }) < milliseconds(60));
 }
 
