@@ -376,6 +376,71 @@ TEST_CASE_METHOD(Faults, "an ioctl's argument of another size", "[faults][add][w
 	}) >= 2);
 }
 
+// By a turn, of which each change fails by itself; the first that does is the answer.
+TEST_CASE_METHOD(Faults, "TURN and SET: a change without memory fails alone", "[faults][turn]")
+{
+	Instance ep, outer, inner;
+	Fd first = event_fd(1), pty(must_libc(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)));
+	REQUIRE(outer.add(ep.fd(), EPOLLIN, 1) == 0);
+	for (std::size_t size : { sizeof(myepoll_turn), sizeof(myepoll_turn) + 8 })
+		CHECK(injection.sweep([&](Fault &fault) {
+			myepoll_change changes[] = {
+				{ MYEPOLL_CTL_SET, first, EPOLLIN, 0, 1 },
+				{ EPOLL_CTL_ADD, pty, 0, 0, 2 },
+				{ MYEPOLL_CTL_SET, inner.fd(), EPOLLIN, 0, 3 },
+			};
+			struct {
+				myepoll_turn turn;
+				std::uint64_t zero;
+			} arg{};
+			arg.turn.changes = reinterpret_cast<std::uintptr_t>(changes);
+			arg.turn.nchanges = 3;
+			const unsigned long number = _IOC(_IOC_READ | _IOC_WRITE, MYEPOLL_IOC_MAGIC,
+							  _IOC_NR(MYEPOLL_IOC_TURN), size);
+			int r = fault([&] {
+				int r = ioctl(ep.fd(), number, &arg) ? -errno : 0;
+				for (auto &change : changes)
+					r = r ?: change.result;
+				return r;
+			});
+			INFO("the fault: " << fault.where());
+			CHECK(fault.answered(r));
+			unsigned failed = 0, there = 0;
+			for (auto &change : changes) {
+				failed += change.result != 0;
+				const bool added = ep.del(change.fd) == 0;
+				there += added;
+				if (arg.turn.done)
+					CHECK(added == !change.result);
+			}
+			CHECK(arg.turn.failed == failed);
+			CHECK(there == arg.turn.done - arg.turn.failed);
+			CHECK(charged(1));
+		}) >= 2);
+}
+
+TEST_CASE_METHOD(Faults, "LIST and the options", "[faults][list]")
+{
+	Instance ep;
+	Fd target = event_fd();
+	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
+	myepoll_watch watch;
+	myepoll_list list{ reinterpret_cast<std::uintptr_t>(&watch), 1, sizeof(watch) };
+	myepoll_options options;
+	CHECK(injection.sweep([&](Fault &fault) {
+		int r = fault([&] { return ioctl(ep.fd(), MYEPOLL_IOC_LIST, &list) < 0 ? -errno : 0; });
+		INFO("the fault: " << fault.where());
+		CHECK(fault.answered(r));
+	}) >= 1);
+	CHECK(injection.sweep([&](Fault &fault) {
+		int r = fault([&] { return ioctl(ep.fd(), MYEPOLL_IOC_GET_OPTIONS, &options) ? -errno : 0; });
+		INFO("the fault: " << fault.where());
+		CHECK(fault.answered(r));
+	}) >= 1);
+	CHECK(ep.wait().empty());
+	CHECK(charged(1));
+}
+
 TEST_CASE_METHOD(Tidy, "every place of the source that can run out of memory is in the table", "[faults][table]")
 {
 	CHECK(sites_in("module") == sites_in_table());

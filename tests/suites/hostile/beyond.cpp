@@ -16,10 +16,10 @@ TEST_CASE_METHOD(Books, "random arguments of TURN, LIST and the options do no ha
 	auto pick = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
 	Island none, read_only(Island::Shore::read_only);
 	const std::vector<Address> bad = nowhere();
-	std::vector<char> room(1 << 16);
+	std::vector<char> room(1 << 16), listed(1 << 17);
 	Fd other = event_fd(1);
 	auto pointer = [&](std::size_t shift) -> Address {
-		switch (pick(6)) {
+		switch (pick(8)) {
 		case 0:
 			return bad[pick(static_cast<unsigned>(bad.size()))];
 		case 1:
@@ -66,7 +66,11 @@ TEST_CASE_METHOD(Books, "random arguments of TURN, LIST and the options do no ha
 		switch (pick(4)) {
 		case 0:
 			call = MYEPOLL_IOC_LIST;
-			argument.list = { pointer(0), number(), pick(2) ? 24 : number() };
+			// In memory of its own, so that no change is made of what it writes
+			argument.list = { pick(4) ? address_of(listed.data()) : pointer(0), number(),
+					  pick(2) ? 24 : number() };
+			if (argument.list.watches != address_of(listed.data()))
+				argument.list.room %= 2;
 			break;
 		case 1:
 			call = pick(2) ? MYEPOLL_IOC_SET_OPTIONS : MYEPOLL_IOC_GET_OPTIONS;
@@ -80,11 +84,11 @@ TEST_CASE_METHOD(Books, "random arguments of TURN, LIST and the options do no ha
 					  static_cast<int>(number()), pick(8) ? pick(4) : number(),
 					  pick(8) ? 0 : number(), 0, 0 };
 		}
-		if (!pick(16))
-			argument.bytes[pick(128)] ^= static_cast<char>(1 << pick(8));
+		if (!pick(16)) // not in an address, which might then be one of ours
+			argument.bytes[16 + pick(112)] ^= static_cast<char>(1 << pick(8));
 		if (call == MYEPOLL_IOC_TURN) {
 			argument.turn.timeout = 0;
-			argument.turn.nchanges %= 5000;
+			argument.turn.nchanges %= 33; // so many there are
 		}
 		const std::size_t known = _IOC_SIZE(call), size = pick(4) ? known : pick(129);
 		const bool fast = call == MYEPOLL_IOC_TURN && pick(2);
