@@ -24,8 +24,10 @@ CTL = 0x4018E701
 WAIT = 0x4020E702
 FEATURES = 0x8008E703
 FAST_WAIT = 0x6D790002
+FAST_TURN = 0x6D790003
 ADD, DEL = 1, 2
 EVENT_SIZE = 12
+TURN_SIZE = 56
 
 
 def ioctl(fd, number, *fields):
@@ -365,16 +367,24 @@ def fast_wait(ep):
     return -ctypes.get_errno() if r < 0 else r
 
 
+def fast_turn(ep):
+    turn = ctypes.create_string_buffer(TURN_SIZE)  # of nothing
+    r = libc.syscall(SYS_FADVISE64, ep, ctypes.c_void_p(ctypes.addressof(turn)), ctypes.c_long(TURN_SIZE), FAST_TURN)
+    return -ctypes.get_errno() if r < 0 else r
+
+
 def fast_door_open():
     ep = create()
     assert features(ep) & 1
     assert fast_wait(ep) == 0
+    assert fast_turn(ep) == 0
 
 
 def fast_door_closed():
     ep = create()
     assert not features(ep) & 1
     assert fast_wait(ep) == -22  # EINVAL
+    assert fast_turn(ep) == -22
 
 
 def create_fails_with(errno):
