@@ -289,13 +289,13 @@ public:
 	 */
 
 	template <changes_of_a_turn Changes>
-	turned turn(Changes &&changes, std::span<event> room, const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room, const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, forever, mask);
 	}
 	template <changes_of_a_turn Changes>
-	turned turn(Changes &&changes, std::span<event> room, std::error_code &ec,
-		    const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room, std::error_code &ec,
+				  const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, forever, mask, ec);
 	}
@@ -310,30 +310,30 @@ public:
 	turned turn(Changes &&, std::span<event>, std::nullptr_t) = delete; /* leave it out */
 
 	template <changes_of_a_turn Changes, typename Rep, typename Period>
-	turned turn(Changes &&changes, std::span<event> room,
-		    std::chrono::duration<Rep, Period> timeout, const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room,
+				  std::chrono::duration<Rep, Period> timeout, const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, round_up(timeout), mask);
 	}
 	template <changes_of_a_turn Changes, typename Rep, typename Period>
-	turned turn(Changes &&changes, std::span<event> room,
-		    std::chrono::duration<Rep, Period> timeout, std::error_code &ec,
-		    const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room,
+				  std::chrono::duration<Rep, Period> timeout, std::error_code &ec,
+				  const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, round_up(timeout), mask, ec);
 	}
 
 	template <changes_of_a_turn Changes, typename Clock, typename Duration>
-	turned turn_until(Changes &&changes, std::span<event> room,
-			  std::chrono::time_point<Clock, Duration> deadline,
-			  const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn_until(Changes &&changes, std::span<event> room,
+					std::chrono::time_point<Clock, Duration> deadline,
+					const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, left(deadline, Clock::now()), mask);
 	}
 	template <changes_of_a_turn Changes, typename Clock, typename Duration>
-	turned turn_until(Changes &&changes, std::span<event> room,
-			  std::chrono::time_point<Clock, Duration> deadline, std::error_code &ec,
-			  const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn_until(Changes &&changes, std::span<event> room,
+					std::chrono::time_point<Clock, Duration> deadline, std::error_code &ec,
+					const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, left(deadline, Clock::now()), mask, ec);
 	}
