@@ -27,8 +27,22 @@ bool ours(const Op &op, const Record &mine)
 	}
 }
 
+// By which way a turn comes. Without room for events a wait is none: it goes by ioctl.
+std::uint32_t door_of_turn(std::uint32_t door, std::uint32_t max)
+{
+	return door == is::fast_turn && max ? +is::fast : +is::ioctl;
+}
+
 std::uint32_t door_of(const Op &op)
 {
+	if (op.code == Code::wait && op.a[wait_door] >= is::turn)
+		return door_of_turn(op.a[wait_door], op.a[wait_max]);
+	if (op.code == Code::waiter && op.a[waiter_door] >= is::turn)
+		return door_of_turn(op.a[waiter_door], op.a[waiter_max]);
+	if (op.code == Code::ctl && op.a[ctl_door] >= is::turn)
+		return door_of_turn(op.a[ctl_door], 1);
+	if (op.code == Code::fork && op.a[fork_door] >= is::turn)
+		return door_of_turn(op.a[fork_door], 1);
 	if (op.code == Code::wait) {
 		// What the fast door does not do the other does.
 		bool masked = op.a[wait_form] % is::forms != is::plain && op.a[wait_mask] & 8;
