@@ -190,7 +190,7 @@ TEST_CASE("pool-server: with DEL in the place of DISABLE they are used after the
 {
 	Server server(directory() + "/pool-server-del-asan", "2");
 
-	churn(server, steady_clock::now() + 40s);
+	churn(server, steady_clock::now() + 90s);
 	CHECK(server.has_ended());
 	const auto told = server.stop();
 	INFO(told.err);
