@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// load PORT CLIENTS ROUNDS REQUEST [PID TEXT] - what a request costs a server
+// load PORT CLIENTS ROUNDS REQUEST [PID TEXT [GAP]] - what a request costs a server
 //
 // Opens CLIENTS connections to 127.0.0.1:PORT and ROUNDS times sends REQUEST on each of
 // them, sleeps, and reads each one's answer; "\r" and "\n" in it are bytes. All answers are
@@ -9,6 +9,11 @@
 // With PID, prints "TEXT<tab>COST": the time that the process's threads ran
 // (/proc/PID/task/TID/schedstat) for a request, in ns, which in a guest of
 // tests/suites/bench/guest.py are instructions. Connecting and some rounds to warm up are not in it.
+//
+// With GAP, requests are GAP us apart, each on the next connection, and answers are read as they
+// come. Prints "TEXT, WHAT<tab>FIGURE" of a request: what it costs as above, how often the
+// server's threads are switched away from, and how long the answer takes, the mean and what
+// 99 of 100 stay below.
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
@@ -17,15 +22,19 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace {
@@ -121,22 +130,113 @@ double time_of(const std::string &pid)
 	return sum;
 }
 
+double switches_of(const std::string &pid)
+{
+	double sum = 0;
+
+	for (const auto &task : std::filesystem::directory_iterator("/proc/" + pid + "/task")) {
+		std::ifstream status(task.path() / "status");
+		std::string line;
+
+		while (std::getline(status, line))
+			if (line.find("voluntary_ctxt_switches:") != std::string::npos)
+				sum += std::stod(line.substr(line.find(':') + 1));
+	}
+	return sum;
+}
+
+std::int64_t now_ns()
+{
+	timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1'000'000'000) + t.tv_nsec;
+}
+
+void real_time(int priority)
+{
+	const sched_param p{ priority };
+
+	if (sched_setscheduler(0, SCHED_FIFO, &p))
+		die("sched_setscheduler");
+}
+
+// Send `n` requests, `gap` ns apart; how long each answer took
+std::vector<double> paced(const std::vector<int> &clients, const std::string &request,
+			  std::size_t size, std::size_t n, std::int64_t gap)
+{
+	std::vector<std::int64_t> sent(clients.size());
+	std::vector<double> took;
+	const int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	for (std::size_t i = 0; i < clients.size(); i++) {
+		epoll_event event{ EPOLLIN, {} };
+
+		event.data.u64 = i;
+		if (epoll_ctl(ep, EPOLL_CTL_ADD, clients[i], &event))
+			die("epoll_ctl");
+	}
+	std::thread reader([&] {
+		epoll_event events[64];
+
+		real_time(2);
+		while (took.size() < n) {
+			const int ready = epoll_wait(ep, events, 64, 10'000);
+
+			if (ready <= 0)
+				die("no answer");
+			for (int i = 0; i < ready; i++) {
+				const auto client = events[i].data.u64;
+
+				receive(clients[client], size);
+				took.push_back(static_cast<double>(now_ns() - sent[client]));
+			}
+		}
+	});
+	std::int64_t at = now_ns();
+	for (std::size_t i = 0; i < n; i++) {
+		at += gap;
+		const timespec until{ at / 1'000'000'000, at % 1'000'000'000 };
+
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+		sent[i % clients.size()] = now_ns();
+		send_all(clients[i % clients.size()], request);
+	}
+	reader.join();
+	close(ep);
+	return took;
+}
+
+void measure_paced(const std::vector<int> &clients, const std::string &request, std::size_t size,
+		   std::size_t n, std::int64_t gap, const std::string &pid, const char *text)
+{
+	paced(clients, request, size, clients.size() * warm_up, gap);
+	const double time = time_of(pid), switches = switches_of(pid);
+	auto took = paced(clients, request, size, n, gap);
+	const double requests = static_cast<double>(n);
+
+	std::printf("%s, cost\t%.1f\n", text, (time_of(pid) - time) / requests);
+	std::printf("%s, switches\t%.3f\n", text, (switches_of(pid) - switches) / requests);
+	std::sort(took.begin(), took.end());
+	std::printf("%s, mean answer\t%.1f\n", text,
+		    std::accumulate(took.begin(), took.end(), 0.0) / requests / 1000);
+	std::printf("%s, 99 of 100 answers\t%.1f\n", text, took[n * 99 / 100] / 1000);
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
-	if (argc != 5 && argc != 7) {
-		std::fprintf(stderr, "usage: load PORT CLIENTS ROUNDS REQUEST [PID TEXT]\n");
+	if (argc != 5 && argc != 7 && argc != 8) {
+		std::fprintf(stderr, "usage: load PORT CLIENTS ROUNDS REQUEST [PID TEXT [GAP]]\n");
 		return 2;
 	}
 	const int rounds = std::atoi(argv[3]);
-	const std::string request = unescape(argv[4]), pid = argc == 7 ? argv[5] : "self";
-	const sched_param real_time{ 1 };
+	const std::string request = unescape(argv[4]), pid = argc > 5 ? argv[5] : "self";
 	std::vector<int> clients;
 	std::size_t size = 0;
 
-	if (sched_setscheduler(0, SCHED_FIFO, &real_time))
-		die("sched_setscheduler");
+	real_time(1);
 	for (int i = 0; i < std::atoi(argv[2]); i++) {
 		clients.push_back(connect_to(std::atoi(argv[1])));
 		send_all(clients.back(), request);
@@ -144,6 +244,11 @@ int main(int argc, char **argv)
 			size = receive_first(clients.back());
 		else
 			receive(clients.back(), size);
+	}
+	if (argc == 8) {
+		measure_paced(clients, request, size, clients.size() * static_cast<std::size_t>(rounds),
+			      std::atoi(argv[7]) * INT64_C(1000), pid, argv[6]);
+		return 0;
 	}
 	double start = 0;
 	for (int i = -warm_up; i < rounds; i++) {

@@ -237,6 +237,8 @@ private:
 	std::string number()
 	{
 		constexpr unsigned long calls[] = { MYEPOLL_IOC_CTL, MYEPOLL_IOC_WAIT, MYEPOLL_IOC_FEATURES,
+						    MYEPOLL_IOC_TURN, MYEPOLL_IOC_LIST,
+						    MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS,
 						    MYEPOLL_IOC_CREATE };
 		unsigned long number = calls[pick(std::size(calls))];
 		for (int n = pick(3); n >= 0; n--)
@@ -244,10 +246,10 @@ private:
 		if (_IOC_TYPE(number) != MYEPOLL_IOC_MAGIC)
 			return "";
 		unsigned long bare = sized(number, 0);
-		std::size_t least = bare == sized(MYEPOLL_IOC_CTL, 0)	   ? sizeof(myepoll_ctl) :
-				    bare == sized(MYEPOLL_IOC_WAIT, 0)	   ? sizeof(myepoll_wait) :
-				    bare == sized(MYEPOLL_IOC_FEATURES, 0) ? 8 :
-									     SIZE_MAX;
+		std::size_t least = SIZE_MAX;
+		for (unsigned long call : calls)
+			if (call != MYEPOLL_IOC_CREATE && bare == sized(call, 0))
+				least = _IOC_SIZE(call);
 		int wanted = _IOC_SIZE(number) >= least ? -EFAULT : -EINVAL;
 		Address where = nowhere()[unsigned(pick(18))];
 
