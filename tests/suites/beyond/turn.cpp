@@ -352,7 +352,7 @@ TEST_CASE_METHOD(Beyond, "turn: a file that it was the last to hold is closed be
 			}));
 			pipe.w.reset();
 			pollfd hangup{ pipe.r, POLLIN, 0 };
-			CHECK(poll(&hangup, 1, patience_ms / 6) == 1);
+			CHECK(poll(&hangup, 1, patience_ms / 2) == 1);
 			stuck.let_go();
 			CHECK(turner.result() == 0);
 		}
