@@ -42,8 +42,8 @@ void myep_item_offer(struct myep_item *item)
 	/* Not while the file closes: nobody else gets hold of it then. */
 	if (!myep_item_is_hooked(item) || !file_count(item->file))
 		return;
-	/* As in unhook(). */
 	rcu_read_lock();
+	/* As in unhook(). */
 	head = smp_load_acquire(&item->first.head);
 	if (head)
 		wake_up_poll(head, EPOLLIN | EPOLLRDNORM);

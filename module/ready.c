@@ -472,8 +472,8 @@ static void rotate(struct myep_item *item)
 	for (entry = &item->first; entry; entry = entry->next) {
 		wait_queue_head_t *head;
 
-		/* As in unhook(): NULL, or a head that lives for a grace period. */
 		rcu_read_lock();
+		/* As in unhook(): NULL, or a head that lives for a grace period. */
 		head = smp_load_acquire(&entry->head);
 		if (head) {
 			spin_lock_irq(&head->lock);
