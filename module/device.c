@@ -17,68 +17,6 @@
 #include "../uapi/myepoll.h"
 #include "internal.h"
 
-static int fast_ctl(struct myep *ep, const void __user *event, u64 args)
-{
-	int fd = lower_32_bits(args);
-	int op = upper_32_bits(args);
-	__poll_t events = 0;
-	u64 data = 0;
-
-	if (op != EPOLL_CTL_DEL && myep_get_event(event, &events, &data))
-		return -EFAULT;
-	return myep_ctl(ep, op, fd, events, data);
-}
-
-static int turn(struct myep *ep, void __user *arg, size_t size);
-
-static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
-{
-	struct epoll_event __user *events = uevents;
-	int max = lower_32_bits(args);
-	int ms = upper_32_bits(args);
-	int err = myep_check_buffer(events, max);
-
-	if (unlikely(err))
-		return err;
-	return myep_wait(ep, events, max, (s64)ms * NSEC_PER_MSEC);
-}
-
-/* Open, unless the module was loaded with fast_door=0. */
-static DEFINE_STATIC_KEY_TRUE(fast_door_open);
-
-/*
- * The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. io_uring has
- * an fadvise too, which a worker makes. That is no door: a wait would keep the worker,
- * and a seccomp filter of the program would not see the call. (Each case asks
- * for itself, which costs less than one question before both.)
- *
- * All else is answered as by any other file.
- */
-static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
-			    int advice)
-{
-	void __user *ptr = u64_to_user_ptr((u64)offset);
-
-	if (static_branch_likely(&fast_door_open)) {
-		if (advice == MYEPOLL_FAST_CTL) {
-			if (unlikely(current->flags & PF_IO_WORKER))
-				return -EINVAL;
-			return fast_ctl(myep_of(file), ptr, len);
-		}
-		if (advice == MYEPOLL_FAST_WAIT) {
-			if (unlikely(current->flags & PF_IO_WORKER))
-				return -EINVAL;
-			return fast_wait(myep_of(file), ptr, len);
-		}
-		if (advice == MYEPOLL_FAST_TURN) {
-			if (unlikely(current->flags & PF_IO_WORKER))
-				return -EINVAL;
-			return turn(myep_of(file), ptr, len);
-		}
-	}
-	return generic_fadvise(file, offset, len, advice);
-}
-
 /*
  * copy_struct_from_user(), with a short way for callers that know of as many
  * members as this module. When the structure was new it had @least bytes. It cannot be
@@ -110,6 +48,78 @@ static __always_inline int get_args(void *args, size_t known, size_t least,
 fault:
 	user_read_access_end();
 	return -EFAULT;
+}
+
+/* For both doors. Out of line, so that other calls need no room on the stack. */
+static noinline int turn(struct myep *ep, void __user *arg, size_t size)
+{
+	struct myepoll_turn turn __uninitialized;
+	int err;
+
+	err = get_args(&turn, sizeof(turn), 56, arg, size);
+	if (unlikely(err))
+		return err;
+	return myep_turn(ep, &turn, arg);
+}
+
+static int fast_ctl(struct myep *ep, const void __user *event, u64 args)
+{
+	int fd = lower_32_bits(args);
+	int op = upper_32_bits(args);
+	__poll_t events = 0;
+	u64 data = 0;
+
+	if (op != EPOLL_CTL_DEL && myep_get_event(event, &events, &data))
+		return -EFAULT;
+	return myep_ctl(ep, op, fd, events, data);
+}
+
+static int fast_wait(struct myep *ep, void __user *uevents, u64 args)
+{
+	struct epoll_event __user *events = uevents;
+	int max = lower_32_bits(args);
+	int ms = upper_32_bits(args);
+	int err = myep_check_buffer(events, max);
+
+	if (unlikely(err))
+		return err;
+	return myep_wait(ep, events, max, (s64)ms * NSEC_PER_MSEC);
+}
+
+/* Open, unless the module was loaded with fast_door=0. */
+static DEFINE_STATIC_KEY_TRUE(fast_door_open);
+
+/*
+ * The fast door, "MYEPOLL_FAST_*" in uapi/myepoll.h: three registers. io_uring has
+ * an fadvise too, which a worker makes. That is no door: a wait would keep the worker,
+ * and a seccomp filter of the program would not see the call. (Each case asks
+ * for itself, which costs less than one question before all.)
+ *
+ * All else is answered as by any other file.
+ */
+static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
+			    int advice)
+{
+	void __user *ptr = u64_to_user_ptr((u64)offset);
+
+	if (static_branch_likely(&fast_door_open)) {
+		if (advice == MYEPOLL_FAST_CTL) {
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return fast_ctl(myep_of(file), ptr, len);
+		}
+		if (advice == MYEPOLL_FAST_WAIT) {
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return fast_wait(myep_of(file), ptr, len);
+		}
+		if (advice == MYEPOLL_FAST_TURN) {
+			if (unlikely(current->flags & PF_IO_WORKER))
+				return -EINVAL;
+			return turn(myep_of(file), ptr, len);
+		}
+	}
+	return generic_fadvise(file, offset, len, advice);
 }
 
 static noinline long ioctl_features(void __user *arg, size_t size)
@@ -162,18 +172,6 @@ static __always_inline long ioctl_wait(struct file *file, void __user *arg,
 		return myep_wait_masked(ep, events, wait.maxevents,
 					wait.timeout, wait.sigmask);
 	return myep_wait(ep, events, wait.maxevents, wait.timeout);
-}
-
-/* For both doors. Out of line, so that other calls need no room on the stack. */
-static noinline int turn(struct myep *ep, void __user *arg, size_t size)
-{
-	struct myepoll_turn turn __uninitialized;
-	int err;
-
-	err = get_args(&turn, sizeof(turn), 56, arg, size);
-	if (unlikely(err))
-		return err;
-	return myep_turn(ep, &turn, arg);
 }
 
 static noinline long ioctl_list(struct file *file, void __user *arg, size_t size)
@@ -331,9 +329,11 @@ long myep_create(unsigned int flags, bool adopted)
 	if (!ep)
 		return -ENOMEM;
 	if (adopted) {
+		unsigned int mark = READ_ONCE(current->personality);
+
 		ep->adopted = true;
-		if (unlikely(READ_ONCE(current->personality) & MYEP_MARK_OPTIONS))
-			myep_options_from_mark(ep, READ_ONCE(current->personality));
+		if (unlikely(mark & MYEP_MARK_OPTIONS))
+			myep_options_from_mark(ep, mark);
 		myep_adopt_get();
 	}
 

@@ -500,21 +500,8 @@ static noinline int ctl_no_file(struct myep *ep, int op, int fd, u64 data)
 		return -EBADF;
 	if (mutex_lock_killable(&ep->mtx))
 		return -EINTR;
-	err = myep_drop_locked(ep, fd, data);
-	myep_close_dropped(ep, false);
+	err = myep_drop_locked(ep, fd, data, false);
 	mutex_unlock(&ep->mtx);
-	return err;
-}
-
-/* The same for a turn. A change that follows may sleep, so files do not wait for it. */
-static noinline int no_file_locked(struct myep *ep, int op, int fd, u64 data)
-{
-	int err;
-
-	if (op != MYEPOLL_CTL_DROP || ep->adopted)
-		return -EBADF;
-	err = myep_drop_locked(ep, fd, data);
-	myep_close_dropped(ep, true);
 	return err;
 }
 
@@ -649,10 +636,12 @@ int myep_change_run(struct myep *ep, struct myepoll_change *run, unsigned int n,
 		struct file *file = myep_fd_file(word);
 		int err;
 
-		if (unlikely(!file))
-			err = no_file_locked(ep, c->op, c->fd, c->data);
-		else
+		if (likely(file))
 			err = change_locked(ep, c, file);
+		else if (c->op == MYEPOLL_CTL_DROP && !ep->adopted)
+			err = myep_drop_locked(ep, c->fd, c->data, true);
+		else
+			err = -EBADF;
 		if (unlikely(err == MTX_LOST)) {
 			myep_fdput(word);
 			return -EINTR;

@@ -30,7 +30,7 @@
  *   scan	polling what is on the ready list: a harvest, which delivers what it
  *		finds, or the instance's own ->poll, which only looks
  *   turn	changes to the interest list and then a wait, in one call (turn.c)
- *   walk	over the items of an instance, for fdinfo or for a search (walk.c)
+ *   walk	over the items of an instance, for list.c or for a search (walk.c)
  *   search	through the graph of instances, down by walks and up by watchers
  *		(nesting.c)
  *
@@ -47,7 +47,7 @@
  *   quota_lock			(quota.c; nothing nests inside)
  *   adopt_mutex		(adopt.c; none of the others inside, nor outside)
  *
- *   ep->mtx: ctl, harvest, ->poll and fdinfo of one instance exclude each
+ *   ep->mtx: ctl, harvest, ->poll, LIST and fdinfo of one instance exclude each
  *     other. It is a mutex because ->poll, copy_to_user() and allocations sleep, for
  *     as long as some user likes. Several are held only along a chain parent -> child,
  *     by a ->poll; there are no cycles, and the lockdep subclass is the depth.
@@ -59,7 +59,7 @@
  *     is the lock that decides every race between DEL, close of the file and
  *     close of the instance. The close hook, which must not sleep, needs no
  *     other lock to find an item. Process context only. The item is taken off its wait
- *     queues under it; no wakeup takes it.
+ *     queues under it, and one of them may be woken: myep_item_offer(). No wakeup takes it.
  *   ep->wq.lock: the instance lock is the lock of the queue its waiters sleep
  *     on, so that an event is queued and a waiter woken under one lock.
  *     myep_wake() runs in any context, below the source's wait queue lock.
@@ -98,7 +98,7 @@
  *   nest_seq	nest_mutex
  *   node		bucket->lock
  *   events		written under ep->mtx; read under it, or by myep_wake() under
- *			ep->wq.lock; the barrier in ctl_mod() orders the two
+ *			ep->wq.lock; the barrier in mod_locked() orders the two
  *   data, disabled	ep->mtx
  *   ready_link, ep_link, busy, woken, dead	ep->wq.lock
  *   first, its list	ep->mtx for the ADD, then bucket->lock for the remover; read under
@@ -279,7 +279,7 @@ struct myep_busy_poll {
  * @busy_poll:	NAPI busy polling
  * @items:	all items
  * @places:	where walks stand, on @items: by enum myep_walker
- * @mtx:	excludes ctl, harvest, ->poll and fdinfo
+ * @mtx:	excludes ctl, harvest, ->poll, LIST and fdinfo
  * @closing:	files to be closed at the end of a scan
  * @poll_wait:	the pollers of @file
  * @rewake:	wakes @poll_wait where a wakeup could not
@@ -395,8 +395,10 @@ struct myep_item {
 #define MYEP_OPT_BALANCE	0x2	/* listening sockets are watched so */
 #define MYEP_OPT_MIN_WAIT	0x4	/* min_wait is not 0 */
 
-/* Options in the mark of an adopted process: MYEPOLL_PERSONALITY_* */
-#define MYEP_MARK_OPTIONS	0x6000ff00
+/* The options in the mark of an adopted process; for who includes uapi/myepoll.h */
+#define MYEP_MARK_OPTIONS \
+	(MYEPOLL_PERSONALITY_FAIR | MYEPOLL_PERSONALITY_BALANCE | \
+	 MYEPOLL_PERSONALITY_MIN_WAIT(63, 3))
 
 /* Bits of myep_item->special */
 #define MYEP_NESTED		0x1	/* the file is a [myepoll] file */
@@ -469,7 +471,7 @@ int myep_change_run(struct myep *ep, struct myepoll_change *run, unsigned int n,
 		    bool stop, unsigned int *failed);
 
 /* list.c */
-int myep_drop_locked(struct myep *ep, int fd, u64 data);
+int myep_drop_locked(struct myep *ep, int fd, u64 data, bool sleeps);
 long myep_list(struct myep *ep, u8 __user *watches, u32 room, size_t size);
 void myep_show_fdinfo(struct seq_file *m, struct file *file);
 

@@ -150,15 +150,15 @@ long myep_list(struct myep *ep, u8 __user *watches, u32 room, size_t size)
 
 /**
  * myep_drop_locked - the body of MYEPOLL_CTL_DROP
- * @ep: the instance; the caller holds its file and its mtx, and calls
- *	myep_close_dropped()
+ * @ep: the instance; the caller holds its file and its mtx
  * @fd: what stands in the place of a descriptor, where none is meant
  * @data: the token of watches to be removed
+ * @sleeps: the thread may sleep before it returns to user space
  *
  * Return: 0; -EINVAL if @fd is not -1; -ENOENT if there is none; or -EINTR if the thread
  * is being killed.
  */
-int myep_drop_locked(struct myep *ep, int fd, u64 data)
+int myep_drop_locked(struct myep *ep, int fd, u64 data, bool sleeps)
 {
 	struct myep_item *item;
 	struct myep_walk walk;
@@ -183,5 +183,6 @@ int myep_drop_locked(struct myep *ep, int fd, u64 data)
 		cond_resched();
 	}
 	myep_walk_end(&walk);
+	myep_close_dropped(ep, sleeps);
 	return err;
 }

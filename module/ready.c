@@ -171,7 +171,8 @@ static bool takes_exclusively(__poll_t events, __poll_t key)
  *
  * Return: true if one has been woken, who has something to report.
  */
-static noinline bool wake_for_exclusive(struct myep_item *item, int sync)
+static noinline bool wake_for_exclusive(struct myep_item *item, __poll_t events,
+					int sync)
 {
 	struct myep *ep = item->ep;
 	bool woken = true;
@@ -180,7 +181,7 @@ static noinline bool wake_for_exclusive(struct myep_item *item, int sync)
 		__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, &woken);
 	else
 		__wake_up_locked_key(&ep->wq, TASK_NORMAL, &woken);
-	if (item->events & EPOLLONESHOT && (item->woken || item->busy))
+	if (events & EPOLLONESHOT && (item->woken || item->busy))
 		return false;
 	return woken;
 }
@@ -225,7 +226,7 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 
 	if (has_waiters(ep)) {
 		if (!consumed)
-			consumed = wake_for_exclusive(item, sync) &&
+			consumed = wake_for_exclusive(item, events, sync) &&
 				   takes_exclusively(events, bits);
 		else if (sync)
 			__wake_up_locked_sync_key(&ep->wq, TASK_NORMAL, NULL);

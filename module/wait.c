@@ -152,7 +152,10 @@ static int count_ready(struct myep *ep, int max)
 	return n;
 }
 
-/* Sleep for min_wait, but not beyond @deadline (NULL: none). */
+/*
+ * Sleep for min_wait, but not beyond @deadline (NULL: none). The slack of other sleeps is
+ * about as long as the whole of it.
+ */
 static void gather(struct myep *ep, int max, const ktime_t *deadline)
 {
 	u64 min_wait = READ_ONCE(ep->min_wait) * (u64)NSEC_PER_USEC;
@@ -173,7 +176,7 @@ static void gather(struct myep *ep, int max, const ktime_t *deadline)
 		__add_wait_queue_exclusive(&ep->wq, &g.wait);
 		spin_unlock_irq(&ep->wq.lock);
 
-		schedule_hrtimeout_range(&until, min(current->timer_slack_ns, min_wait / 8),
+		schedule_hrtimeout_range(&until, min(timer_slack(min_wait), min_wait / 8),
 					 HRTIMER_MODE_ABS);
 		__set_current_state(TASK_RUNNING);
 

@@ -4,7 +4,7 @@
  *
  * Stands for
  *   ready.c	myep_wake(), item_hold(), item_give_back(), item_retire(), scan_start(),
- *		scan_end(), pass_turn(), harvest_one(), harvest_many(), myep_harvest(),
+ *		scan_end(), pass_wakeup(), harvest_one(), harvest_many(), myep_harvest(),
  *		myep_poll()
  *   wait.c	wait_until(), wait_sleep(), wake_and_unqueue(), myep_wait()
  *
@@ -275,7 +275,7 @@ loop:
 	:: avail ->
 		if
 		:: killed ->
-			/* pass_turn() */
+			/* pass_wakeup() */
 #ifndef MISTAKE_the_killed_pass_no_turn
 			atomic {
 				if
