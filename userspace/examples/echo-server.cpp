@@ -17,10 +17,9 @@
  */
 #include <myepoll/poller.hpp>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include "net.hpp"
+
 #include <netinet/tcp.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,29 +35,6 @@
 namespace {
 
 using myepoll::interest;
-
-class unique_fd {
-public:
-	explicit unique_fd(int fd) noexcept : fd_(fd) {}
-	unique_fd(const unique_fd &) = delete;
-	unique_fd &operator=(const unique_fd &) = delete;
-	~unique_fd()
-	{
-		if (fd_ >= 0)
-			close(fd_);
-	}
-	int get() const noexcept { return fd_; }
-
-private:
-	int fd_;
-};
-
-int checked(int result, const char *what)
-{
-	if (result < 0)
-		throw std::system_error(errno, std::system_category(), what);
-	return result;
-}
 
 class connection {
 public:
@@ -92,7 +68,7 @@ private:
 	/* After EAGAIN an edge will come, in or out. EINTR cannot be: there are no handlers. */
 	static bool go_on() noexcept { return errno == EAGAIN; }
 
-	unique_fd fd_;
+	net::unique_fd fd_;
 	std::array<char, 16384> buffer_;
 	std::size_t filled_ = 0, sent_ = 0;
 };
@@ -103,35 +79,14 @@ class server {
 public:
 	server(std::uint16_t port, bool by_turns)
 		: by_turns_(by_turns),
-		  listener_(checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-				    "socket")),
-		  signals_(block_signals())
+		  listener_(port), signals_(net::block_signals())
 	{
-		const int yes = 1;
-		sockaddr_in addr{};
-
-		addr.sin_family = AF_INET;
-		addr.sin_port = htons(port);
-		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-		checked(bind(listener_.get(), reinterpret_cast<sockaddr *>(&addr), sizeof(addr)),
-			"bind");
-		checked(listen(listener_.get(), SOMAXCONN), "listen");
-
 		/* Level-triggered: when we are out of descriptors, clients that wait are reported again. */
 		poller_.add(listener_.get(), interest::in, myepoll::token::of(&listener_));
 		poller_.add(signals_.get(), interest::in, myepoll::token::of(&signals_));
 	}
 
-	std::uint16_t port() const
-	{
-		sockaddr_in addr{};
-		socklen_t len = sizeof(addr);
-
-		checked(getsockname(listener_.get(), reinterpret_cast<sockaddr *>(&addr), &len),
-			"getsockname");
-		return ntohs(addr.sin_port);
-	}
+	std::uint16_t port() const { return listener_.port(); }
 
 	/* Returns the number of connections served. */
 	unsigned long run()
@@ -201,17 +156,6 @@ private:
 			collect(myepoll::change::modify(listener_.get(), what, token));
 		else
 			poller_.modify(listener_.get(), what, token);
-	}
-
-	static int block_signals()
-	{
-		sigset_t mask;
-
-		sigemptyset(&mask);
-		sigaddset(&mask, SIGTERM);
-		sigaddset(&mask, SIGINT);
-		checked(sigprocmask(SIG_BLOCK, &mask, nullptr), "sigprocmask");
-		return checked(signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
 	}
 
 	void accept_all()
@@ -289,7 +233,8 @@ private:
 	const bool by_turns_;
 	myepoll::poller poller_;
 	myepoll::change_set changes_{64};
-	unique_fd listener_, signals_;
+	net::listener listener_;
+	net::unique_fd signals_;
 	std::unordered_map<connection *, std::unique_ptr<connection>> connections_;
 	unsigned long served_ = 0;
 	bool accepting_ = true;

@@ -21,10 +21,10 @@
  */
 #include <myepoll/poller.hpp>
 
-#include <netinet/in.h>
+#include "net.hpp"
+
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,7 +32,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -47,25 +46,6 @@ namespace {
 using clock = std::chrono::steady_clock;
 using myepoll::interest;
 using myepoll::token;
-
-int checked(int result, const char *what)
-{
-	if (result < 0)
-		throw std::system_error(errno, std::system_category(), what);
-	return result;
-}
-
-class unique_fd {
-public:
-	explicit unique_fd(int fd) noexcept : fd_(fd) {}
-	unique_fd(const unique_fd &) = delete;
-	unique_fd &operator=(const unique_fd &) = delete;
-	~unique_fd() { close(fd_); }
-	int get() const noexcept { return fd_; }
-
-private:
-	int fd_;
-};
 
 class connection {
 public:
@@ -105,7 +85,7 @@ private:
 		return next;
 	}
 
-	unique_fd fd_;
+	net::unique_fd fd_;
 	std::array<char, 4096> buffer_;
 	std::size_t filled_ = 0, sent_ = 0;
 	std::atomic<clock::time_point> last_used_ = clock::now();
@@ -133,7 +113,7 @@ public:
 	}
 
 private:
-	unique_fd news_{ checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd") };
+	net::unique_fd news_{ net::checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd") };
 	std::mutex mutex_;
 	std::vector<connection *> all_;
 };
@@ -141,21 +121,8 @@ private:
 class server {
 public:
 	server(std::uint16_t port, unsigned threads, std::chrono::milliseconds idle)
-		: idle_(idle), signals_(block_signals()),
-		  listener_(checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-				    "socket"))
+		: idle_(idle), signals_(net::block_signals()), listener_(port)
 	{
-		const int yes = 1;
-		sockaddr_in addr{};
-
-		addr.sin_family = AF_INET;
-		addr.sin_port = htons(port);
-		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-		checked(bind(listener_.get(), reinterpret_cast<sockaddr *>(&addr), sizeof(addr)),
-			"bind");
-		checked(listen(listener_.get(), SOMAXCONN), "listen");
-
 		own_.add(listener_.get(), interest::in, token::of(&listener_));
 		own_.add(signals_.get(), interest::in, token::of(&signals_));
 		own_.add(over_.fd(), interest::in, token::of(&over_));
@@ -164,15 +131,7 @@ public:
 			workers_.emplace_back([this] { work(); });
 	}
 
-	std::uint16_t port() const
-	{
-		sockaddr_in addr{};
-		socklen_t len = sizeof(addr);
-
-		checked(getsockname(listener_.get(), reinterpret_cast<sockaddr *>(&addr), &len),
-			"getsockname");
-		return ntohs(addr.sin_port);
-	}
+	std::uint16_t port() const { return listener_.port(); }
 
 	/* The owner */
 	void run()
@@ -199,17 +158,6 @@ public:
 	}
 
 private:
-	static int block_signals()
-	{
-		sigset_t mask;
-
-		sigemptyset(&mask);
-		sigaddset(&mask, SIGTERM);
-		sigaddset(&mask, SIGINT);
-		checked(sigprocmask(SIG_BLOCK, &mask, nullptr), "sigprocmask");
-		return checked(signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
-	}
-
 	void work()
 	{
 		std::array<myepoll::event, 4> room;
@@ -294,8 +242,9 @@ private:
 
 	const std::chrono::milliseconds idle_;
 	myepoll::poller own_, shared_;
-	unique_fd signals_, listener_;
-	unique_fd stop_{ checked(eventfd(0, EFD_CLOEXEC), "eventfd") };
+	net::unique_fd signals_;
+	net::listener listener_;
+	net::unique_fd stop_{ net::checked(eventfd(0, EFD_CLOEXEC), "eventfd") };
 	handover over_;
 	std::unordered_map<connection *, std::unique_ptr<connection>> connections_;
 	unsigned long served_ = 0, expelled_ = 0, busy_ = 0;

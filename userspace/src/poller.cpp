@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <type_traits>
 
 namespace myepoll {
 
@@ -45,6 +46,36 @@ void check(const std::error_code &ec, const char *what)
 {
 	if (ec)
 		throw std::system_error(ec, what);
+}
+
+/* The form that throws of @call, which sets an error_code. */
+template <typename Call>
+auto throwing(const char *what, Call call)
+{
+	std::error_code ec;
+
+	if constexpr (std::is_void_v<decltype(call(ec))>) {
+		call(ec);
+		check(ec, what);
+	} else {
+		const auto result = call(ec);
+
+		check(ec, what);
+		return result;
+	}
+}
+
+/* The same for a wait. EINTR is no exception: a stop and continue is enough for it, without any handler. */
+template <typename Call>
+auto waiting(const char *what, Call call)
+{
+	return throwing(what, [&](std::error_code &ec) {
+		const auto result = call(ec);
+
+		if (ec == std::errc::interrupted)
+			ec.clear();
+		return result;
+	});
 }
 
 } // namespace
@@ -90,26 +121,17 @@ void poller::remove(int fd, std::error_code &ec) noexcept
 
 void poller::add(int fd, interest what, token t)
 {
-	std::error_code ec;
-
-	add(fd, what, t, ec);
-	check(ec, "myepoll::poller::add");
+	throwing("myepoll::poller::add", [&](auto &ec) { add(fd, what, t, ec); });
 }
 
 void poller::modify(int fd, interest what, token t)
 {
-	std::error_code ec;
-
-	modify(fd, what, t, ec);
-	check(ec, "myepoll::poller::modify");
+	throwing("myepoll::poller::modify", [&](auto &ec) { modify(fd, what, t, ec); });
 }
 
 void poller::remove(int fd)
 {
-	std::error_code ec;
-
-	remove(fd, ec);
-	check(ec, "myepoll::poller::remove");
+	throwing("myepoll::poller::remove", [&](auto &ec) { remove(fd, ec); });
 }
 
 void poller::set(int fd, interest what, token t, std::error_code &ec) noexcept
@@ -130,26 +152,17 @@ void poller::drop(token t, std::error_code &ec) noexcept
 
 void poller::set(int fd, interest what, token t)
 {
-	std::error_code ec;
-
-	set(fd, what, t, ec);
-	check(ec, "myepoll::poller::set");
+	throwing("myepoll::poller::set", [&](auto &ec) { set(fd, what, t, ec); });
 }
 
 void poller::disable(int fd)
 {
-	std::error_code ec;
-
-	disable(fd, ec);
-	check(ec, "myepoll::poller::disable");
+	throwing("myepoll::poller::disable", [&](auto &ec) { disable(fd, ec); });
 }
 
 void poller::drop(token t)
 {
-	std::error_code ec;
-
-	drop(t, ec);
-	check(ec, "myepoll::poller::drop");
+	throwing("myepoll::poller::drop", [&](auto &ec) { drop(t, ec); });
 }
 
 feature poller::features(std::error_code &ec) const noexcept
@@ -162,11 +175,7 @@ feature poller::features(std::error_code &ec) const noexcept
 
 feature poller::features() const
 {
-	std::error_code ec;
-	const feature bits = features(ec);
-
-	check(ec, "myepoll::poller::features");
-	return bits;
+	return throwing("myepoll::poller::features", [&](auto &ec) { return features(ec); });
 }
 
 void poller::set_options(const options &o, std::error_code &ec) noexcept
@@ -185,10 +194,7 @@ void poller::set_options(const options &o, std::error_code &ec) noexcept
 
 void poller::set_options(const options &o)
 {
-	std::error_code ec;
-
-	set_options(o, ec);
-	check(ec, "myepoll::poller::set_options");
+	throwing("myepoll::poller::set_options", [&](auto &ec) { set_options(o, ec); });
 }
 
 options poller::get_options(std::error_code &ec) const noexcept
@@ -205,11 +211,7 @@ options poller::get_options(std::error_code &ec) const noexcept
 
 options poller::get_options() const
 {
-	std::error_code ec;
-	const options o = get_options(ec);
-
-	check(ec, "myepoll::poller::get_options");
-	return o;
+	return throwing("myepoll::poller::get_options", [&](auto &ec) { return get_options(ec); });
 }
 
 listed poller::list(std::span<watch> room, std::error_code &ec) const noexcept
@@ -225,11 +227,7 @@ listed poller::list(std::span<watch> room, std::error_code &ec) const noexcept
 
 listed poller::list(std::span<watch> room) const
 {
-	std::error_code ec;
-	const listed all = list(room, ec);
-
-	check(ec, "myepoll::poller::list");
-	return all;
+	return throwing("myepoll::poller::list", [&](auto &ec) { return list(room, ec); });
 }
 
 std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask,
@@ -258,13 +256,7 @@ std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const s
 
 std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask)
 {
-	std::error_code ec;
-	const auto filled = wait_ns(room, ns, mask, ec);
-
-	/* Not an exception: a stop and continue is enough for it, without any handler. */
-	if (ec != std::errc::interrupted)
-		check(ec, "myepoll::poller::wait");
-	return filled;
+	return waiting("myepoll::poller::wait", [&](auto &ec) { return wait_ns(room, ns, mask, ec); });
 }
 
 turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
@@ -306,23 +298,15 @@ turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t 
 turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
 		       const sigset_t *mask)
 {
-	std::error_code ec;
-	const turned t = turn_ns(changes, room, ns, mask, ec);
-
-	if (ec != std::errc::interrupted)
-		check(ec, "myepoll::poller::turn");
-	return t;
+	return waiting("myepoll::poller::turn",
+		       [&](auto &ec) { return turn_ns(changes, room, ns, mask, ec); });
 }
 
 turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
 		       const sigset_t *mask)
 {
-	std::error_code ec;
-	const turned t = turn_ns(changes, room, ns, mask, ec);
-
-	if (ec != std::errc::interrupted)
-		check(ec, "myepoll::poller::turn");
-	return t;
+	return waiting("myepoll::poller::turn",
+		       [&](auto &ec) { return turn_ns(changes, room, ns, mask, ec); });
 }
 
 /* Without room for events, a turn is no cancellation point. */
@@ -338,20 +322,12 @@ turned poller::apply_all(change_set &changes, std::error_code &ec) noexcept
 
 turned poller::apply_all(std::span<change> changes)
 {
-	std::error_code ec;
-	const turned t = apply_all(changes, ec);
-
-	check(ec, "myepoll::poller::apply");
-	return t;
+	return throwing("myepoll::poller::apply", [&](auto &ec) { return apply_all(changes, ec); });
 }
 
 turned poller::apply_all(change_set &changes)
 {
-	std::error_code ec;
-	const turned t = apply_all(changes, ec);
-
-	check(ec, "myepoll::poller::apply");
-	return t;
+	return throwing("myepoll::poller::apply", [&](auto &ec) { return apply_all(changes, ec); });
 }
 
 } // namespace myepoll

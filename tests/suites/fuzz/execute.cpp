@@ -542,12 +542,13 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 	if (door == is::fast && form != is::pwait2 && !mask)
 		return sys(SYS_fadvise64, ep, events, MYEPOLL_FAST_ARGS(max, ms[timeout]),
 			   MYEPOLL_FAST_WAIT);
+	const std::int64_t duration = form == is::pwait2 ? ns[timeout] : ms[timeout] * std::int64_t{ 1'000'000 };
 	// A turn without room for events does not wait.
 	if (door >= is::turn && max) {
 		myepoll_turn arg{};
 		arg.events = address(events);
 		arg.maxevents = max;
-		arg.timeout = form == is::pwait2 ? ns[timeout] : ms[timeout] * std::int64_t{ 1'000'000 };
+		arg.timeout = duration;
 		if (mask) {
 			arg.flags = MYEPOLL_TURN_SIGMASK;
 			arg.sigmask = *mask;
@@ -557,7 +558,7 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 	myepoll_wait arg{};
 	arg.events = address(events);
 	arg.maxevents = max;
-	arg.timeout = form == is::pwait2 ? ns[timeout] : ms[timeout] * std::int64_t{ 1'000'000 };
+	arg.timeout = duration;
 	if (mask) {
 		arg.flags = MYEPOLL_WAIT_SIGMASK;
 		arg.sigmask = *mask;

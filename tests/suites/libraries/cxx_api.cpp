@@ -285,17 +285,6 @@ TEST_CASE("poller: add, modify, remove, wait", "[cxx]")
 	CHECK(got[0].token() == token(3));
 }
 
-template <typename Call>
-static std::error_code thrown(Call call)
-{
-	try {
-		call();
-	} catch (const std::system_error &e) {
-		return e.code();
-	}
-	return {};
-}
-
 TEST_CASE("poller: both forms report the same errors", "[cxx]")
 {
 	poller p;

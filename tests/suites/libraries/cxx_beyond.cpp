@@ -44,17 +44,6 @@ static_assert(!turns<int &> && !turns<std::span<const change>> && !turns<change_
 static_assert(!turns<change_set &, int, std::error_code &> && !turns<change_set &, std::error_code &, int>);
 static_assert(!turns_for_0<poller>);
 
-template <typename Call>
-static std::error_code thrown(Call call)
-{
-	try {
-		call();
-	} catch (const std::system_error &e) {
-		return e.code();
-	}
-	return {};
-}
-
 using Shown = std::tuple<operation, int, interest, std::uint64_t>;
 
 static std::vector<Shown> shown(change_set &set)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // The example server, as its users would meet it
 #include "catch.hpp"
-#include "util.hpp"
+#include "example.hpp"
 
 #include <chrono>
 #include <csignal>
@@ -13,9 +13,6 @@
 #include <string>
 #include <thread>
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -26,51 +23,25 @@ namespace {
 // Each with its changes at once, and with them by turns
 const char *const ways[] = { nullptr, "--turn" };
 
-class Server {
+class Server : public Example {
 public:
 	explicit Server(const char *way, rlim_t descriptors = 0)
-	{
-		auto [r, w] = pipe_ends();
-		const std::string path = directory() + "/../userspace/examples/echo-server";
+		: Example(directory() + "/../userspace/examples/echo-server",
+			  way ? std::vector<std::string>{ way, "0" } : std::vector<std::string>{ "0" },
+			  [descriptors] {
+				  const rlimit limit = { descriptors, descriptors };
 
-		pid_ = fork();
-		if (!pid_) {
-			fcntl(w, F_SETFL, 0);
-			dup2(w, 1);
-			if (descriptors) {
-				const rlimit limit = { descriptors, descriptors };
-
-				setrlimit(RLIMIT_NOFILE, &limit);
-			}
-			if (way)
-				execl(path.c_str(), "echo-server", way, "0", nullptr);
-			else
-				execl(path.c_str(), "echo-server", "0", nullptr);
-			_exit(127);
-		}
-		w = Fd();
-		fcntl(r, F_SETFL, 0);
-		out_ = fdopen(r.release(), "r");
-		unsigned port = 0;
-		REQUIRE(fscanf(out_, "echo-server: port %u", &port) == 1);
-		port_ = static_cast<std::uint16_t>(port);
-	}
-	~Server()
+				  if (descriptors)
+					  setrlimit(RLIMIT_NOFILE, &limit);
+			  })
 	{
-		if (pid_ > 0)
-			kill(pid_, SIGKILL), waitpid(pid_, nullptr, 0);
-		fclose(out_);
 	}
 
 	Fd connect() const
 	{
-		Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-		sockaddr_in addr{};
+		Fd fd = Example::connect();
 
-		addr.sin_family = AF_INET;
-		addr.sin_port = htons(port_);
-		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		REQUIRE(::connect(fd, reinterpret_cast<sockaddr *>(&addr), sizeof(addr)) == 0);
+		REQUIRE(fd >= 0);
 		return fd;
 	}
 
@@ -97,11 +68,6 @@ public:
 		CHECK(status == 0);
 		return served;
 	}
-
-private:
-	pid_t pid_;
-	FILE *out_;
-	std::uint16_t port_;
 };
 
 std::string receive_all(int fd)

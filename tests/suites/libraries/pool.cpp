@@ -2,7 +2,7 @@
 // The example with many threads: an owner that frees connections while workers have them.
 // With DISABLE that is safe, and with a plain DEL in its place it is not.
 #include "catch.hpp"
-#include "util.hpp"
+#include "example.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -11,9 +11,7 @@
 #include <string>
 #include <thread>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,47 +21,9 @@ using std::chrono::steady_clock;
 
 namespace {
 
-class Server {
+class Server : public Example {
 public:
-	Server(const std::string &path, const char *idle_ms)
-	{
-		auto [out, out_w] = pipe_ends();
-		auto [err, err_w] = pipe_ends();
-
-		pid_ = fork();
-		if (!pid_) {
-			fcntl(out_w, F_SETFL, 0);
-			fcntl(err_w, F_SETFL, 0);
-			dup2(out_w, 1);
-			dup2(err_w, 2);
-			execl(path.c_str(), "pool-server", "0", "4", idle_ms, nullptr);
-			_exit(127);
-		}
-		out_w = Fd();
-		fcntl(out, F_SETFL, 0);
-		out_ = fdopen(out.release(), "r");
-		err_ = std::move(err);
-		unsigned port = 0;
-		REQUIRE(fscanf(out_, "pool-server: port %u", &port) == 1);
-		port_ = static_cast<std::uint16_t>(port);
-	}
-	~Server()
-	{
-		if (pid_ > 0)
-			kill(pid_, SIGKILL), waitpid(pid_, nullptr, 0);
-		fclose(out_);
-	}
-
-	Fd connect() const
-	{
-		Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-		sockaddr_in addr{};
-
-		addr.sin_family = AF_INET;
-		addr.sin_port = htons(port_);
-		addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		return ::connect(fd, reinterpret_cast<sockaddr *>(&addr), sizeof(addr)) ? Fd() : std::move(fd);
-	}
+	Server(const std::string &path, const char *idle_ms) : Server(path, idle_ms, pipe_ends()) {}
 
 	bool has_ended()
 	{
@@ -98,11 +58,18 @@ public:
 	}
 
 private:
-	pid_t pid_;
+	Server(const std::string &path, const char *idle_ms, std::pair<Fd, Fd> err)
+		: Example(path, { "0", "4", idle_ms },
+			  [&] {
+				  fcntl(err.second, F_SETFL, 0);
+				  dup2(err.second, 2);
+			  }),
+		  err_(std::move(err.first))
+	{
+	}
+
 	int status_ = 0;
-	FILE *out_;
 	Fd err_;
-	std::uint16_t port_;
 };
 
 // Clients that are idle for about as long as a connection may be, until `end` or the server's.

@@ -81,9 +81,10 @@ $(W_ASAN)/pool-server-del.cpp: $(TOP)/userspace/examples/pool-server.cpp
 	! cmp -s $< $@
 $(W_ASAN)/pool-server.o: $(TOP)/userspace/examples/pool-server.cpp
 $(W_ASAN)/pool-server-del.o: $(W_ASAN)/pool-server-del.cpp
+# The copy's header is beside the original.
 $(W_ASAN)/pool-server.o $(W_ASAN)/pool-server-del.o:
 	@mkdir -p $(@D)
-	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
+	$(CXX) $(TEST_CXXFLAGS) -I$(TOP)/userspace/examples $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
 $(OUT)/%-asan: $(W_ASAN)/%.o $(addprefix $(W_ASAN)/,poller.o change_set.o myepoll.o)
 	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,18 @@ inline Result failed(int error)
 inline Result success(long value = 0)
 {
 	return { value, 0 };
+}
+
+// What a call throws, or no error
+template <typename Call>
+std::error_code thrown(Call call)
+{
+	try {
+		call();
+	} catch (const std::system_error &e) {
+		return e.code();
+	}
+	return {};
 }
 
 Fd eventfd_with(unsigned count);
