@@ -11,6 +11,9 @@
  * hold it. fput() would close the file only when the thread returns to user space, and this
  * one may sleep first, as soon as in its next change. So the file is treated like one that
  * a scan has come to hold alone, and closed at once: "Last references" in item.c.
+ *
+ * What remains is in the kernel's own lookup: fdget() that meets a close of the very number
+ * halfway calls fput() itself. So it is in every system call that looks up more than one.
  */
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>

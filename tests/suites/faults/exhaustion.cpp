@@ -380,6 +380,11 @@ public:
 	{
 		char much[4096] = {};
 		linger for_ever{ 1, 10'000 };
+		// Hundreds of them stay below the memory that TCP may have, beyond which it gives them up.
+		const int size = 4096;
+		for (int option : { SO_SNDBUF, SO_RCVBUF })
+			for (int end : { int(pair_.a), int(pair_.b) })
+				must_libc(setsockopt(end, SOL_SOCKET, option, &size, sizeof size), "a small buffer");
 		while (write(pair_.a, much, sizeof much) > 0)
 			;
 		must_libc(setsockopt(pair_.a, SOL_SOCKET, SO_LINGER, &for_ever, sizeof for_ever), "SO_LINGER");
