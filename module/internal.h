@@ -571,13 +571,15 @@ static inline __poll_t myep_item_poll(struct myep_item *item,
 	__poll_t revents;
 
 	pt->_key = item->events;
-	/* Read twice: if the compiler kept it in a register, every poll would pay. */
-	if (unlikely(item->special))
-		revents = READ_ONCE(item->special) & MYEP_NESTED ?
+	if (unlikely(item->special)) {
+		/* Read again: if the compiler kept it in a register, every poll would pay. */
+		barrier();
+		revents = item->special & MYEP_NESTED ?
 				  myep_poll(file, pt, depth, item) :
 				  myep_poll_rotating(item, file, pt);
-	else /* vfs_poll(), but for a check that ADD has made */
+	} else { /* vfs_poll(), but for a check that ADD has made */
 		revents = file->f_op->poll(file, pt);
+	}
 	return revents & item->events;
 }
 
