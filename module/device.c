@@ -50,11 +50,8 @@ fault:
 	return -EFAULT;
 }
 
-/*
- * For both doors. Out of line, so that other calls need no room on the stack, and with @arg
- * in the place that it has in an ioctl, so that they need not move it.
- */
-static noinline int turn(struct myep *ep, size_t size, void __user *arg)
+/* For both doors. Out of line, so that other calls need no room on the stack. */
+static noinline int turn(struct myep *ep, void __user *arg, size_t size)
 {
 	struct myepoll_turn turn __uninitialized;
 	int err;
@@ -119,7 +116,7 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 		if (advice == MYEPOLL_FAST_TURN) {
 			if (unlikely(current->flags & PF_IO_WORKER))
 				return -EINVAL;
-			return turn(myep_of(file), len, ptr);
+			return turn(myep_of(file), ptr, len);
 		}
 	}
 	return generic_fadvise(file, offset, len, advice);
@@ -245,12 +242,12 @@ static __always_inline long instance_call(struct file *file, unsigned int cmd,
 		return ioctl_wait(file, arg, _IOC_SIZE(cmd));
 	if (is_call(cmd, MYEPOLL_IOC_CTL, match))
 		return ioctl_ctl(file, arg, _IOC_SIZE(cmd));
-	if (is_call(cmd, MYEPOLL_IOC_TURN, match))
-		return turn(myep_of(file), _IOC_SIZE(cmd), arg);
 	if (match == WHOLE)
 		return instance_ioctl_any_size(file, cmd, arg);
 
-	/* What is rare is here only. */
+	/* What is rare is here only; and a turn, which would cost the two above a move. */
+	if (is_call(cmd, MYEPOLL_IOC_TURN, match))
+		return turn(myep_of(file), arg, _IOC_SIZE(cmd));
 	if (is_call(cmd, MYEPOLL_IOC_FEATURES, match))
 		return ioctl_features(arg, _IOC_SIZE(cmd));
 	if (is_call(cmd, MYEPOLL_IOC_LIST, match))
