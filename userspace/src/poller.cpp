@@ -259,13 +259,14 @@ std::span<event> poller::wait_ns(std::span<event> room, std::int64_t ns, const s
 	return waiting("myepoll::poller::wait", [&](auto &ec) { return wait_ns(room, ns, mask, ec); });
 }
 
-turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+turned poller::turn_ns(changes_ref changes, std::span<event> room, std::int64_t ns,
 		       const sigset_t *mask, std::error_code &ec)
 {
+	const auto all = changes.set_ ? changes.set_->pending() : changes.span_;
 	struct myepoll_turn arg{};
 
-	arg.changes = reinterpret_cast<std::uintptr_t>(changes.data());
-	arg.nchanges = static_cast<std::uint32_t>(std::min(changes.size(), max_changes));
+	arg.changes = reinterpret_cast<std::uintptr_t>(all.data());
+	arg.nchanges = static_cast<std::uint32_t>(std::min(all.size(), max_changes));
 	arg.events = reinterpret_cast<std::uintptr_t>(room.data());
 	arg.maxevents = static_cast<std::int32_t>(std::min(room.size(), max_events));
 	arg.timeout = ns;
@@ -273,36 +274,22 @@ turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::in
 		std::memcpy(&arg.sigmask, mask, sizeof(arg.sigmask));
 		arg.flags = MYEPOLL_TURN_SIGMASK;
 	}
+	if (changes.stop_)
+		arg.flags |= MYEPOLL_TURN_STOP;
+
+	/* A thread that is cancelled while it waits has made them. */
+	if (changes.set_)
+		changes.set_->made(all.size());
 
 	const int n = myepoll_turn(fd_, &arg);
 
 	ec = code(n);
-	return { room.first(static_cast<std::size_t>(std::max(n, 0))), changes.first(arg.done),
-		 arg.failed };
+	if (changes.set_)
+		changes.set_->made(arg.done);
+	return { room.first(static_cast<std::size_t>(std::max(n, 0))), all.first(arg.done), arg.failed };
 }
 
-turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
-		       const sigset_t *mask, std::error_code &ec)
-{
-	const auto all = changes.pending();
-
-	/* A thread that is cancelled while it waits has made them. */
-	changes.made(all.size());
-
-	const turned t = turn_ns(all, room, ns, mask, ec);
-
-	changes.made(t.tried.size());
-	return t;
-}
-
-turned poller::turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
-		       const sigset_t *mask)
-{
-	return waiting("myepoll::poller::turn",
-		       [&](auto &ec) { return turn_ns(changes, room, ns, mask, ec); });
-}
-
-turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
+turned poller::turn_ns(changes_ref changes, std::span<event> room, std::int64_t ns,
 		       const sigset_t *mask)
 {
 	return waiting("myepoll::poller::turn",
@@ -310,24 +297,14 @@ turned poller::turn_ns(change_set &changes, std::span<event> room, std::int64_t 
 }
 
 /* Without room for events, a turn is no cancellation point. */
-turned poller::apply_all(std::span<change> changes, std::error_code &ec) noexcept
+turned poller::apply(changes_ref changes, std::error_code &ec) noexcept
 {
 	return turn_ns(changes, {}, 0, nullptr, ec);
 }
 
-turned poller::apply_all(change_set &changes, std::error_code &ec) noexcept
+turned poller::apply(changes_ref changes)
 {
-	return turn_ns(changes, {}, 0, nullptr, ec);
-}
-
-turned poller::apply_all(std::span<change> changes)
-{
-	return throwing("myepoll::poller::apply", [&](auto &ec) { return apply_all(changes, ec); });
-}
-
-turned poller::apply_all(change_set &changes)
-{
-	return throwing("myepoll::poller::apply", [&](auto &ec) { return apply_all(changes, ec); });
+	return throwing("myepoll::poller::apply", [&](auto &ec) { return apply(changes, ec); });
 }
 
 } // namespace myepoll

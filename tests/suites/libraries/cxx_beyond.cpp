@@ -43,6 +43,8 @@ static_assert(turns<change_set &, std::chrono::seconds, std::error_code &, sigse
 static_assert(!turns<int &> && !turns<std::span<const change>> && !turns<change_set &, int>);
 static_assert(!turns<change_set &, int, std::error_code &> && !turns<change_set &, std::error_code &, int>);
 static_assert(!turns_for_0<poller>);
+static_assert(!turns<const change_set &>);
+static_assert(turns<myepoll::changes_ref, std::chrono::seconds, std::error_code &, sigset_t *>);
 
 using Shown = std::tuple<operation, int, interest, std::uint64_t>;
 
@@ -93,6 +95,53 @@ TEST_CASE("poller: turn, changes, events and results", "[cxx][beyond]")
 	CHECK(t.failed == 1);
 	CHECK(t.events.empty());
 	CHECK(p.apply(changes).failed == 1);
+}
+
+// As many arguments as are, in the form that throws and in the other
+TEST_CASE("poller: a turn until the first failure", "[cxx][beyond]")
+{
+	const bool throws = GENERATE(true, false);
+	INFO((throws ? "throws" : "error_code"));
+	poller p;
+	Fd a = eventfd_with(1), b = eventfd_with(1);
+	std::array<event, 4> room;
+	std::error_code ec = std::make_error_code(std::errc::io_error);
+	change_set set(4);
+	const auto turn = [&](myepoll::changes_ref changes) {
+		return throws ? p.turn(changes, room, 1h) : p.turn(changes, room, 1h, ec);
+	};
+	const auto apply = [&](myepoll::changes_ref changes) {
+		return throws ? p.apply(changes) : p.apply(changes, ec);
+	};
+
+	/* The second fails. What is behind it is not made, and stays in the set. */
+	REQUIRE(set.add(a, interest::in, token(1)));
+	REQUIRE(set.modify(b, interest::in, token(2)));
+	REQUIRE(set.drop(token(1)));
+	auto t = turn(until_failure(set));
+	CHECK((throws || !ec));
+	REQUIRE(t.tried.size() == 2);
+	CHECK(t.failed == 1);
+	CHECK(t.tried[1].result() == std::errc::no_such_file_or_directory);
+	REQUIRE(t.events.size() == 1);
+	CHECK(t.events[0].token() == token(1));
+	CHECK(shown(set) == std::vector<Shown>{ { operation::drop, -1, interest::none, 1 } });
+
+	/* The same without: all are tried. */
+	std::array some = { change::modify(b, interest::in, token(2)), change::set(b, interest::in, token(2)) };
+	t = apply(until_failure(some));
+	CHECK((throws || !ec));
+	CHECK(t.tried.size() == 1);
+	CHECK(t.failed == 1);
+	t = apply(some);
+	CHECK(t.tried.size() == 2);
+	CHECK(t.failed == 1);
+
+	t = apply(until_failure(set));
+	CHECK(t.tried.size() == 1);
+	CHECK(t.failed == 0);
+	CHECK(set.empty());
+	CHECK(p.wait(room, 0ms).size() == 1);
 }
 
 TEST_CASE("poller: turn, both forms report the same errors", "[cxx][beyond]")
@@ -249,6 +298,8 @@ TEST_CASE("without exceptions", "[cxx][beyond]")
 	Fd a = eventfd_with(1);
 
 	CHECK(without_exceptions(a) == 0);
+	CHECK(run({ directory() + "/no-exceptions" }).status == 0);
+	CHECK(run({ directory() + "/no-exceptions", "throw" }).status == 128 + SIGABRT);
 }
 
 /*

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // A user of the C++ library who has switched exceptions and type information off
 #include <myepoll/poller.hpp>
+#include <myepoll/waker.hpp>
 
 #include <array>
 #include <chrono>
@@ -41,8 +42,15 @@ int without_exceptions(int fd)
 	myepoll::change again[] = { myepoll::change::remove(fd) };
 	if (p.apply(again, ec).failed != 1 || ec || again[0].result() != std::errc::no_such_file_or_directory)
 		return 8;
+	myepoll::change both[] = { myepoll::change::remove(fd), myepoll::change::remove(fd) };
+	if (p.turn(until_failure(both), room, 0s, ec).tried.size() != 1 || ec)
+		return 9;
 	p.set_options({ .fair = true, .balance = false, .min_wait = 1us }, ec);
 	if (ec || !p.get_options(ec).fair || !any(p.features(ec), myepoll::feature::turn))
-		return 9;
+		return 10;
+	myepoll::waker w = myepoll::waker::create(p, token(3), ec);
+	w.wake();
+	if (ec || p.wait_until(room, std::chrono::steady_clock::now() + 1s, ec).size() != 1 || ec)
+		return 11;
 	return 0;
 }

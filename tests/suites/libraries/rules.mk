@@ -3,12 +3,13 @@
 #
 #   libraries		with the shared libraries; echo-server has the static ones
 #   libraries-asan	libraries and tests under ASan and UBSan
+#   no-exceptions	a user without exceptions, with the static libraries (for both)
 #   preload-program	what the preload library is tried on (by both)
 #   pool-server-asan	the example under ASan, and pool-server-del-asan with DEL in the place of
 #			DISABLE, which ASan must not like (for libraries)
 #   libmyepoll-preload-ubsan.so	with traps for undefined behaviour (for libraries)
 
-PROGRAMS += libraries libraries-asan preload-program pool-servers
+PROGRAMS += libraries libraries-asan preload-program pool-servers no-exceptions
 
 W_BUILD	:= $(TOP)/build/userspace
 W_LIBS	:= $(W_BUILD)/libmyepoll++.so $(W_BUILD)/libmyepoll.so
@@ -16,16 +17,18 @@ W_FLAGS	:= -I$(TOP) -I$(TOP)/userspace/include
 W_SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # The check of vptrs needs free descriptors, which one test has none of.
 W_SAN	+= -fno-sanitize=vptr
-W_TESTS	:= $(patsubst $(SUITES)%.cpp,%,$(filter-out %/program.cpp,$(wildcard $(SUITES)libraries/*.cpp)))
+W_TESTS	:= $(patsubst $(SUITES)%.cpp,%,$(filter-out %/program.cpp %/without.cpp,$(wildcard $(SUITES)libraries/*.cpp)))
 W_ASAN	:= $(OBJ)/libraries-asan
+W_CXX	:= $(patsubst $(TOP)/userspace/src/%.cpp,$(W_ASAN)/%.o,$(wildcard $(TOP)/userspace/src/*.cpp))
 
 W_UBSAN	:= libmyepoll-preload-ubsan.so
 W_MAP	:= $(TOP)/userspace/preload/libmyepoll-preload.map
 
-libraries libraries-asan: %: $(OUT)/% $(OUT)/preload-program pool-servers
+libraries libraries-asan: %: $(OUT)/% $(OUT)/preload-program pool-servers no-exceptions
+no-exceptions: $(OUT)/no-exceptions
 preload-program: $(OUT)/preload-program
 pool-servers: $(OUT)/pool-server-asan $(OUT)/pool-server-del-asan
-.PHONY: libraries libraries-asan preload-program pool-servers w-userspace
+.PHONY: libraries libraries-asan no-exceptions preload-program pool-servers w-userspace
 
 # What the libraries consist of is known to their own Makefile.
 w-userspace:
@@ -35,7 +38,11 @@ $(W_LIBS): w-userspace ;
 $(OBJ)/libraries/%.o: TEST_CXXFLAGS += $(W_FLAGS)
 
 # Users who do without exceptions have the forms with an error_code.
-$(OBJ)/libraries/no_exceptions.o $(W_ASAN)/libraries/no_exceptions.o: TEST_CXXFLAGS += -fno-exceptions -fno-rtti
+$(OBJ)/libraries/no_exceptions.o $(W_ASAN)/libraries/no_exceptions.o $(OBJ)/libraries/without.o: \
+	TEST_CXXFLAGS += -fno-exceptions -fno-rtti
+
+$(OUT)/no-exceptions: $(OBJ)/libraries/without.o $(OBJ)/libraries/no_exceptions.o $(W_LIBS)
+	$(CXX) -fno-exceptions -fno-rtti $(LDFLAGS) -o $@ $(filter %.o,$^) $(W_BUILD)/libmyepoll++.a $(W_BUILD)/libmyepoll.a
 
 $(OUT)/libraries: $(addprefix $(OBJ)/,$(addsuffix .o,catch_main $(W_TESTS))) $(W_LIBS) | $(OUT)/$(W_UBSAN)
 	$(CXX) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../userspace' -o $@ $^
@@ -64,7 +71,7 @@ $(CATCH).gch/asan: $(CATCH)
 $(W_ASAN)/%.o: $(SUITES)%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
-$(W_ASAN)/poller.o $(W_ASAN)/change_set.o: $(W_ASAN)/%.o: $(TOP)/userspace/src/%.cpp
+$(W_CXX): $(W_ASAN)/%.o: $(TOP)/userspace/src/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(TEST_CXXFLAGS) $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
 $(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
@@ -72,7 +79,7 @@ $(W_ASAN)/myepoll.o: $(TOP)/userspace/src/myepoll.c
 	$(CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fexceptions -MMD -MP $(W_SAN) $(CFLAGS) -c -o $@ $<
 
 # Catch2's part is not what is to be checked, and with checks takes a minute to compile.
-$(OUT)/libraries-asan: $(OBJ)/catch_main.o $(addprefix $(W_ASAN)/,$(addsuffix .o,$(W_TESTS) poller change_set myepoll))
+$(OUT)/libraries-asan: $(OBJ)/catch_main.o $(addprefix $(W_ASAN)/,$(addsuffix .o,$(W_TESTS) myepoll)) $(W_CXX)
 	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
 
 $(W_ASAN)/pool-server-del.cpp: $(TOP)/userspace/examples/pool-server.cpp
@@ -85,7 +92,7 @@ $(W_ASAN)/pool-server-del.o: $(W_ASAN)/pool-server-del.cpp
 $(W_ASAN)/pool-server.o $(W_ASAN)/pool-server-del.o:
 	@mkdir -p $(@D)
 	$(CXX) $(TEST_CXXFLAGS) -I$(TOP)/userspace/examples $(W_FLAGS) $(W_SAN) $(CXXFLAGS) -c -o $@ $<
-$(OUT)/%-asan: $(W_ASAN)/%.o $(addprefix $(W_ASAN)/,poller.o change_set.o myepoll.o)
+$(OUT)/%-asan: $(W_ASAN)/%.o $(W_CXX) $(W_ASAN)/myepoll.o
 	$(CXX) -pthread $(W_SAN) $(LDFLAGS) -o $@ $^
 
 -include $(wildcard $(W_ASAN)/*.d $(W_ASAN)/*/*.d)

@@ -8,11 +8,14 @@
 
 #include <myepoll/event.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace myepoll {
@@ -27,6 +30,9 @@ enum class operation : std::int32_t {
 	disable = MYEPOLL_CTL_DISABLE,
 	drop = MYEPOLL_CTL_DROP,
 };
+
+/** The name of @p op, for logs. */
+[[nodiscard, gnu::visibility("default")]] std::string to_string(operation op);
 
 /**
  * One change, in memory a struct myepoll_change: the kernel reads an array of these, and
@@ -178,6 +184,42 @@ private:
 	std::vector<slot> slots_;	    /* open addressing, a power of 2, at most half full */
 	std::uint32_t size_ = 0, holes_ = 0, made_ = 0, era_ = 1;
 };
+
+/**
+ * The changes that poller::turn() and apply() make: a span or array of change, or a change_set.
+ * Converts from these, and is only a reference to them.
+ */
+class changes_ref {
+public:
+	template <std::convertible_to<std::span<change>> Changes>
+	changes_ref(Changes &&changes) noexcept : span_(std::forward<Changes>(changes))
+	{
+	}
+	changes_ref(change_set &changes) noexcept : set_(&changes) {}
+
+private:
+	friend class poller;
+	friend changes_ref until_failure(changes_ref changes) noexcept;
+
+	std::span<change> span_;
+	change_set *set_ = nullptr;
+	bool stop_ = false;
+};
+
+/**
+ * The same changes, of which the first that fails is the last that is tried
+ * (MYEPOLL_TURN_STOP):
+ *
+ *	poller.turn(until_failure(changes), room, 1s);
+ *
+ * It is the last of turned::tried then. Those behind it are not made: in a change_set they
+ * stay for the next turn. Without until_failure() all are tried.
+ */
+[[nodiscard]] inline changes_ref until_failure(changes_ref changes) noexcept
+{
+	changes.stop_ = true;
+	return changes;
+}
 
 } // namespace myepoll
 

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <type_traits>
 
 namespace myepoll {
@@ -62,6 +63,14 @@ enum class feature : std::uint64_t {
 	ops = MYEPOLL_FEATURE_OPS,	       /**< set(), disable(), drop(), list() */
 	options = MYEPOLL_FEATURE_OPTIONS,     /**< poller::set_options() */
 };
+
+/**
+ * The names of the bits that are set, such as "in|rdhup|edge", for logs. "none" if there is
+ * none. Bits without a name are a number behind them. Allocates.
+ */
+[[nodiscard, gnu::visibility("default")]] std::string to_string(interest set);
+[[nodiscard, gnu::visibility("default")]] std::string to_string(readiness set);
+[[nodiscard, gnu::visibility("default")]] std::string to_string(feature set);
 
 template <typename T>
 concept bit_set = std::same_as<T, interest> || std::same_as<T, readiness> || std::same_as<T, feature>;
@@ -180,6 +189,8 @@ public:
 	[[nodiscard]] bool hangup() const noexcept { return any(bits(), readiness::hup); }
 	/** An error is pending; on a pipe's write end, the reader is gone (EPOLLERR). */
 	[[nodiscard]] bool error() const noexcept { return any(bits(), readiness::err); }
+	/** Urgent data (EPOLLPRI), if that was asked for. */
+	[[nodiscard]] bool priority() const noexcept { return any(bits(), readiness::pri); }
 	/**
 	 * The peer will send no more: EPOLLRDHUP, if it was asked for, or EPOLLHUP.
 	 * What it sent before may still be there to read.

@@ -12,6 +12,9 @@
  * Several threads may call member functions at a time, but not move, close() and
  * release(). Like the lock() of a std::mutex, the functions that several threads may
  * call are not const: they change the instance, and a wait takes events from it.
+ *
+ * With -fno-exceptions the forms with a std::error_code are the ones to use: an error of
+ * the others ends the program, as the library throws and nobody can catch.
  */
 #ifndef MYEPOLL_POLLER_HPP
 #define MYEPOLL_POLLER_HPP
@@ -92,11 +95,31 @@ struct turned {
 	std::size_t failed = 0;	 /**< so many of these have failed */
 };
 
-/** Changes, in an array or collected */
-template <typename T>
-concept changes_of_a_turn = std::convertible_to<T, std::span<change>> ||
-			    std::same_as<std::remove_cvref_t<T>, change_set>;
-
+/**
+ * An instance, with what epoll can do and the module beyond that. It says what is ready, and whoever
+ * calls it acts. What event loops have besides is left to them:
+ *
+ *	callbacks, executors, run()	are what a loop is made of, and each has its own. One that
+ *					is there already runs a poller by its native_handle(), which
+ *					is readable while a wait would find events
+ *					(examples/asio-echo-server.cpp).
+ *	co_await			A coroutine is resumed by whoever owns it, which is again
+ *					the loop. It takes a page: examples/coro-echo-server.cpp.
+ *	timers				wait_until() takes the nearest deadline. The heap or wheel
+ *					that knows it depends on how many there are.
+ *	signals				A signalfd(2) can be watched, and waits take a mask.
+ *	a watch that ends in a		Closing the descriptor ends it. An object would have to know
+ *	destructor			that its number is not another file's meanwhile; drop()
+ *					removes what is left by its token.
+ *	a handle for other threads	They use the poller itself. waker ends a wait of theirs.
+ *	a hook for fork()		The child has the same instance, and what it changes is
+ *					changed for both. If it is not meant to, it makes one of its
+ *					own and closes this one.
+ *	refusal of a descriptor that	interest::exclusive and options::balance are for just that.
+ *	another instance watches
+ *	std::expected			The libraries are C++20.
+ *	busy polling			is for few: ioctl(2) with EPIOCSPARAMS on native_handle().
+ */
 class [[gnu::visibility("default")]] poller {
 public:
 	/**
@@ -189,16 +212,8 @@ public:
 	 * Make changes, in their order, without waiting. One that fails is no error of the call:
 	 * turned::failed and turned::tried say.
 	 */
-	template <changes_of_a_turn Changes>
-	turned apply(Changes &&changes)
-	{
-		return apply_all(changes);
-	}
-	template <changes_of_a_turn Changes>
-	turned apply(Changes &&changes, std::error_code &ec) noexcept
-	{
-		return apply_all(changes, ec);
-	}
+	turned apply(changes_ref changes);
+	turned apply(changes_ref changes, std::error_code &ec) noexcept;
 
 	/*
 	 * Waiting
@@ -282,56 +297,54 @@ public:
 	 * Make changes as by apply(), and then wait as by wait(), in one call. @p changes are a
 	 * span or array of change, or a change_set, which is empty when it is used again. If a change
 	 * fails the wait only looks: turned::failed is not 0 then, the events are there as well,
-	 * and nothing is thrown for it. If a signal ends the wait, all changes have been
-	 * tried. With an empty @p room the changes are all.
+	 * and nothing is thrown for it. until_failure(changes) makes none behind the first that
+	 * fails. If a signal ends the wait, all changes have been tried. With an empty @p room the
+	 * changes are all.
 	 *
 	 * turn(changes, room, ...) takes what wait(room, ...) takes.
 	 */
 
-	template <changes_of_a_turn Changes>
-	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room, const sigset_t *mask = nullptr)
+	[[nodiscard]] turned turn(changes_ref changes, std::span<event> room, const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, forever, mask);
 	}
-	template <changes_of_a_turn Changes>
-	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room, std::error_code &ec,
+	[[nodiscard]] turned turn(changes_ref changes, std::span<event> room, std::error_code &ec,
 				  const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, forever, mask, ec);
 	}
 
-	template <changes_of_a_turn Changes, std::integral Number>
-	turned turn(Changes &&, std::span<event>, Number) = delete; /* say 0ms */
-	template <changes_of_a_turn Changes, std::integral Number>
-	turned turn(Changes &&, std::span<event>, Number, std::error_code &) = delete; /* say 0ms */
-	template <changes_of_a_turn Changes, std::integral Number>
-	turned turn(Changes &&, std::span<event>, std::error_code &, Number) = delete; /* say 0ms, ec */
-	template <changes_of_a_turn Changes>
-	turned turn(Changes &&, std::span<event>, std::nullptr_t) = delete; /* leave it out */
+	template <std::integral Number>
+	turned turn(changes_ref, std::span<event>, Number) = delete; /* say 0ms */
+	template <std::integral Number>
+	turned turn(changes_ref, std::span<event>, Number, std::error_code &) = delete; /* say 0ms */
+	template <std::integral Number>
+	turned turn(changes_ref, std::span<event>, std::error_code &, Number) = delete; /* say 0ms, ec */
+	turned turn(changes_ref, std::span<event>, std::nullptr_t) = delete; /* leave it out */
 
-	template <changes_of_a_turn Changes, typename Rep, typename Period>
-	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room,
+	template <typename Rep, typename Period>
+	[[nodiscard]] turned turn(changes_ref changes, std::span<event> room,
 				  std::chrono::duration<Rep, Period> timeout, const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, round_up(timeout), mask);
 	}
-	template <changes_of_a_turn Changes, typename Rep, typename Period>
-	[[nodiscard]] turned turn(Changes &&changes, std::span<event> room,
+	template <typename Rep, typename Period>
+	[[nodiscard]] turned turn(changes_ref changes, std::span<event> room,
 				  std::chrono::duration<Rep, Period> timeout, std::error_code &ec,
 				  const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, round_up(timeout), mask, ec);
 	}
 
-	template <changes_of_a_turn Changes, typename Clock, typename Duration>
-	[[nodiscard]] turned turn_until(Changes &&changes, std::span<event> room,
+	template <typename Clock, typename Duration>
+	[[nodiscard]] turned turn_until(changes_ref changes, std::span<event> room,
 					std::chrono::time_point<Clock, Duration> deadline,
 					const sigset_t *mask = nullptr)
 	{
 		return turn_ns(changes, room, left(deadline, Clock::now()), mask);
 	}
-	template <changes_of_a_turn Changes, typename Clock, typename Duration>
-	[[nodiscard]] turned turn_until(Changes &&changes, std::span<event> room,
+	template <typename Clock, typename Duration>
+	[[nodiscard]] turned turn_until(changes_ref changes, std::span<event> room,
 					std::chrono::time_point<Clock, Duration> deadline, std::error_code &ec,
 					const sigset_t *mask = nullptr)
 	{
@@ -391,18 +404,10 @@ private:
 	std::span<event> wait_ns(std::span<event> room, std::int64_t ns, const sigset_t *mask,
 				 std::error_code &ec);
 
-	turned turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+	turned turn_ns(changes_ref changes, std::span<event> room, std::int64_t ns,
 		       const sigset_t *mask);
-	turned turn_ns(std::span<change> changes, std::span<event> room, std::int64_t ns,
+	turned turn_ns(changes_ref changes, std::span<event> room, std::int64_t ns,
 		       const sigset_t *mask, std::error_code &ec);
-	turned turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
-		       const sigset_t *mask);
-	turned turn_ns(change_set &changes, std::span<event> room, std::int64_t ns,
-		       const sigset_t *mask, std::error_code &ec);
-	turned apply_all(std::span<change> changes);
-	turned apply_all(std::span<change> changes, std::error_code &ec) noexcept;
-	turned apply_all(change_set &changes);
-	turned apply_all(change_set &changes, std::error_code &ec) noexcept;
 
 	int fd_;
 };
