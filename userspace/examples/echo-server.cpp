@@ -19,15 +19,9 @@
 
 #include "net.hpp"
 
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <unordered_map>
@@ -35,43 +29,7 @@
 namespace {
 
 using myepoll::interest;
-
-class connection {
-public:
-	explicit connection(int fd) noexcept : fd_(fd) {}
-
-	int fd() const noexcept { return fd_.get(); }
-
-	/* Echo until the socket has no more to give or takes no more; false: it is over. */
-	bool run() noexcept
-	{
-		for (;;) {
-			if (sent_ == filled_) {
-				const ssize_t n = read(fd(), buffer_.data(), buffer_.size());
-
-				if (n == 0)
-					return false;
-				if (n < 0)
-					return go_on();
-				sent_ = 0;
-				filled_ = static_cast<std::size_t>(n);
-			}
-			const ssize_t n = send(fd(), buffer_.data() + sent_, filled_ - sent_,
-					       MSG_NOSIGNAL);
-			if (n < 0)
-				return go_on();
-			sent_ += static_cast<std::size_t>(n);
-		}
-	}
-
-private:
-	/* After EAGAIN an edge will come, in or out. EINTR cannot be: there are no handlers. */
-	static bool go_on() noexcept { return errno == EAGAIN; }
-
-	net::unique_fd fd_;
-	std::array<char, 16384> buffer_;
-	std::size_t filled_ = 0, sent_ = 0;
-};
+using net::connection;
 
 class server {
 	using clock = std::chrono::steady_clock;
@@ -161,22 +119,14 @@ private:
 	void accept_all()
 	{
 		for (;;) {
-			const int fd = accept4(listener_.get(), nullptr, nullptr,
-					       SOCK_NONBLOCK | SOCK_CLOEXEC);
-			const int yes = 1;
+			const int fd = net::accept(listener_);
 
 			if (fd < 0) {
-				/* A client that gave up in the queue is no reason to stop. */
-				if (errno == ECONNABORTED || errno == EINTR)
-					continue;
 				if (errno != EAGAIN)
 					accept_later();
 				return;
 			}
-			auto c = std::make_unique<connection>(fd);
-
-			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-			watch(std::move(c));
+			watch(std::make_unique<connection>(fd));
 		}
 	}
 
@@ -246,28 +196,6 @@ private:
 int main(int argc, char **argv)
 {
 	const bool by_turns = argc > 1 && !std::strcmp(argv[1], "--turn");
-	std::uint16_t port = 7777;
 
-	argc -= by_turns;
-	argv += by_turns;
-	if (argc > 1) {
-		const char *end = argv[1] + std::strlen(argv[1]);
-		const auto parsed = std::from_chars(argv[1], end, port);
-
-		if (argc > 2 || parsed.ec != std::errc() || parsed.ptr != end) {
-			std::fprintf(stderr, "usage: echo-server [--turn] [PORT]\n");
-			return 2;
-		}
-	}
-	try {
-		server s(port, by_turns);
-
-		std::printf("echo-server: port %u\n", s.port());
-		std::fflush(stdout);
-		std::printf("echo-server: %lu connections\n", s.run());
-	} catch (const std::exception &e) {
-		std::fprintf(stderr, "echo-server: %s\n", e.what());
-		return 1;
-	}
-	return 0;
+	return net::serve<server>("echo-server", "[--turn] [PORT]", argc, argv, 1 + by_turns, by_turns);
 }

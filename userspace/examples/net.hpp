@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: MIT
 /*
  * What the examples need that is not about event polling: descriptors that close themselves,
- * a listening socket, signals by a descriptor.
+ * a listening socket and its clients, signals by a descriptor, a main().
  */
 #ifndef NET_HPP
 #define NET_HPP
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
 #include <system_error>
 
 namespace net {
@@ -72,6 +79,59 @@ private:
 	unique_fd fd_;
 };
 
+/* The next client, or -1 with errno: EAGAIN if there is none, else what there is none of for him. */
+inline int accept(const listener &from)
+{
+	for (;;) {
+		const int fd = accept4(from.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		const int yes = 1;
+
+		if (fd >= 0)
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+		/* A client that gave up in the queue is no reason to stop. */
+		if (fd >= 0 || (errno != ECONNABORTED && errno != EINTR))
+			return fd;
+	}
+}
+
+/* A client that is sent what he sends, for servers that watch edges of both directions. */
+class connection {
+public:
+	explicit connection(int fd) noexcept : fd_(fd) {}
+
+	int fd() const noexcept { return fd_.get(); }
+
+	/* Echo until the socket has no more to give or takes no more; false: it is over. */
+	bool run() noexcept
+	{
+		for (;;) {
+			if (sent_ == filled_) {
+				const ssize_t n = read(fd(), buffer_.data(), buffer_.size());
+
+				if (n == 0)
+					return false;
+				if (n < 0)
+					return go_on();
+				sent_ = 0;
+				filled_ = static_cast<std::size_t>(n);
+			}
+			const ssize_t n = send(fd(), buffer_.data() + sent_, filled_ - sent_,
+					       MSG_NOSIGNAL);
+			if (n < 0)
+				return go_on();
+			sent_ += static_cast<std::size_t>(n);
+		}
+	}
+
+private:
+	/* After EAGAIN an edge will come, in or out. EINTR cannot be: there are no handlers. */
+	static bool go_on() noexcept { return errno == EAGAIN; }
+
+	unique_fd fd_;
+	std::array<char, 16384> buffer_;
+	std::size_t filled_ = 0, sent_ = 0;
+};
+
 /* SIGTERM and SIGINT are blocked, in threads that are made later too, and read from this. */
 inline int block_signals()
 {
@@ -82,6 +142,37 @@ inline int block_signals()
 	sigaddset(&mask, SIGINT);
 	checked(sigprocmask(SIG_BLOCK, &mask, nullptr), "sigprocmask");
 	return checked(signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
+}
+
+/*
+ * The rest of main(): a server on the port that argv[at] names, or on 7777. Server has a
+ * constructor for that, port(), and run(), which returns the number of connections served.
+ */
+template <typename Server>
+int serve(const char *name, const char *usage, int argc, char **argv, int at, auto... more)
+{
+	std::uint16_t port = 7777;
+
+	if (argc > at) {
+		const char *const end = argv[at] + std::strlen(argv[at]);
+		const auto parsed = std::from_chars(argv[at], end, port);
+
+		if (argc > at + 1 || parsed.ec != std::errc() || parsed.ptr != end) {
+			std::fprintf(stderr, "usage: %s %s\n", name, usage);
+			return 2;
+		}
+	}
+	try {
+		Server server(port, more...);
+
+		std::printf("%s: port %u\n", name, server.port());
+		std::fflush(stdout);
+		std::printf("%s: %lu connections\n", name, server.run());
+	} catch (const std::exception &e) {
+		std::fprintf(stderr, "%s: %s\n", name, e.what());
+		return 1;
+	}
+	return 0;
 }
 
 } // namespace net

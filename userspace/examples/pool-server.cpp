@@ -23,7 +23,6 @@
 
 #include "net.hpp"
 
-#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -187,9 +186,7 @@ private:
 	void accept_all()
 	{
 		for (;;) {
-			const int fd = accept4(listener_.get(), nullptr, nullptr,
-					       SOCK_NONBLOCK | SOCK_CLOEXEC);
-			const int yes = 1;
+			const int fd = net::accept(listener_);
 
 			if (fd < 0)
 				return; /* echo-server shows what is to be done without descriptors */
@@ -198,7 +195,6 @@ private:
 			connection *const key = c.get();
 			std::error_code ec;
 
-			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 			/* First ours: a worker may hand it over before the next line. */
 			connections_.emplace(key, std::move(c));
 			shared_.add(fd, interest::in | interest::oneshot, token::of(key), ec);

@@ -32,7 +32,7 @@ pool-servers: $(OUT)/pool-server-asan $(OUT)/pool-server-del-asan
 
 # What the libraries consist of is known to their own Makefile.
 w-userspace:
-	$(MAKE) -C $(TOP)/userspace WERROR=-Werror
+	$(MAKE) -C $(TOP)/userspace WERROR=-Werror all examples
 $(W_LIBS): w-userspace ;
 
 $(OBJ)/libraries/%.o: TEST_CXXFLAGS += $(W_FLAGS)
