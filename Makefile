@@ -181,7 +181,8 @@ vm: setup
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) userspace
 	@scripts/vm --kernel $(KERNEL) || [ $$? -ne 125 ]
 
-check: setup
+check:
+	@scripts/setup --check
 	@scripts/check
 
 # The models are in Promela, for spin.
