@@ -22,13 +22,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
+
 int device = -1;
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-int rounds = 5, ms = 200;
+int rounds = 5;
+int ms = 200;
 
 long must(long r)
 {
@@ -260,20 +263,12 @@ int main(int argc, char **argv)
 {
 	double most = 0, worst = 0;
 
-	for (int i = 1; i < argc; i++) {
-		std::string arg = argv[i];
+	CLI::App app("What operations cost when several threads do them at once, beside epoll");
+	app.add_option("--rounds", rounds, "of each, the best of which counts");
+	app.add_option("--ms", ms, "time of each");
+	app.add_option("--most", most, "the worst ratio that is no failure");
+	CLI11_PARSE(app, argc, argv);
 
-		if (!arg.compare(0, 9, "--rounds="))
-			rounds = std::atoi(argv[i] + 9);
-		else if (!arg.compare(0, 5, "--ms="))
-			ms = std::atoi(argv[i] + 5);
-		else if (!arg.compare(0, 7, "--most="))
-			most = std::atof(argv[i] + 7);
-		else {
-			std::fprintf(stderr, "bench-threads: unknown option %s\n", argv[i]);
-			return 2;
-		}
-	}
 	device = static_cast<int>(must(open("/dev/myepoll", O_RDWR | O_CLOEXEC)));
 	std::printf("%7s  %-42s%10s%12s%8s%10s%8s\n", "threads", "ns per operation of all", "epoll",
 		    "fast door", "ratio", "ioctl", "ratio");

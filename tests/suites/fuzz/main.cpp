@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -18,6 +19,8 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <CLI/CLI.hpp>
 
 #include "backend.hpp"
 #include "compare.hpp"
@@ -28,18 +31,13 @@
 
 namespace {
 
-const char usage[] =
-	"usage: build/tests/fuzz [--seed=N] [--ops=N] [--seconds=N] [--door=DOOR]\n"
-	"                        [--sequence=N] [--failures=N] [--cases=DIR] [--verbose]\n"
-	"                        [--self]\n"
-	"       build/tests/fuzz --replay=FILE...\n"
-	"\n"
+const char about[] =
 	"Runs the cases kept in tests/suites/fuzz/cases, then random sequences until there were N\n"
-	"operations or N seconds are over. --sequence=N: that sequence of the seed only.\n"
-	"Ends after --failures (3) different failures, each made as short as it gets.\n"
+	"operations or N seconds are over. Ends after some different failures, each made as short as\n"
+	"it gets.\n"
+	"\n"
 	"DOOR is ioctl, fast or mixed, which take turns; adopt, epoll's own system calls where\n"
-	"the module adopts; or all, which is any of these three in each operation.\n"
-	"--self compares the kernel's epoll with itself: a difference is this program's.\n";
+	"the module adopts; or all, which is any of these three in each operation.";
 
 const char *const door_names[] = { "ioctl", "fast", "mixed", "adopt", "all" }; // as Doors
 
@@ -373,76 +371,51 @@ std::string default_cases()
 	return exe.parent_path().parent_path().parent_path() / "tests/suites/fuzz/cases";
 }
 
-std::optional<Doors> door_named(const std::string &name)
+void add_options(CLI::App &app, Options &options)
 {
+	std::map<std::string, Doors> doors;
+
 	for (unsigned i = 0; i < std::size(door_names); i++)
-		if (name == door_names[i])
-			return Doors(i);
-	return {};
+		doors.emplace(door_names[i], Doors(i));
+	options.cases = default_cases();
+	app.add_option("--seed", options.seed, "of the random sequences (default: by the clock)");
+	app.add_option("--ops", options.ops, "operations");
+	app.add_option("--seconds", options.seconds, "time (default: 60, without --ops)");
+	app.add_option("--door", options.door, "one of the ways into the module")
+		->type_name("DOOR")
+		->transform(CLI::CheckedTransformer(doors).description(""));
+	app.add_option("--sequence", options.sequence, "that sequence of the seed only");
+	app.add_option("--failures", options.failures, "how many end it (default: 3)");
+	app.add_option("--cases", options.cases, "where the cases are")->type_name("DIR");
+	app.add_option("--replay", options.replay, "these cases, and nothing else")->type_name("FILE");
+	app.add_flag("--verbose", options.verbose, "tell more");
+	app.add_flag("--self", options.self,
+		     "compare the kernel's epoll with itself: a difference is this program's");
 }
 
-bool parse(int argc, char **argv, Options &options)
+void complete(Options &options)
 {
-	options.cases = default_cases();
-	for (int i = 1; i < argc; i++) {
-		std::string word = argv[i], value;
-		std::size_t eq = word.find('=');
-		bool flag = word == "--verbose" || word == "--self";
-		if (word.compare(0, 2, "--")) {
-			if (options.replay.empty())
-				return false;
-			options.replay.push_back(word);
-			continue;
-		}
-		if (eq != word.npos) {
-			value = word.substr(eq + 1);
-			word.resize(eq);
-		} else if (!flag) {
-			if (++i == argc)
-				return false;
-			value = argv[i];
-		}
-		if (word == "--verbose")
-			options.verbose = true;
-		else if (word == "--self")
-			options.self = true;
-		else if (word == "--seed")
-			options.seed = std::stoull(value);
-		else if (word == "--ops")
-			options.ops = std::stoull(value);
-		else if (word == "--seconds")
-			options.seconds = std::stoull(value);
-		else if (word == "--sequence")
-			options.sequence = std::stoll(value);
-		else if (word == "--failures")
-			options.failures = static_cast<unsigned>(std::stoul(value));
-		else if (word == "--cases")
-			options.cases = value;
-		else if (word == "--replay")
-			options.replay.push_back(value);
-		else if (word == "--door" && door_named(value))
-			options.door = door_named(value);
-		else
-			return false;
-	}
 	if (!options.ops && !options.seconds)
 		options.seconds = 60;
 	if (!options.seed)
 		options.seed = static_cast<std::uint64_t>(
 				       std::chrono::system_clock::now().time_since_epoch().count()) %
 			       1'000'000;
-	return true;
 }
 
 } // namespace
 
 int main(int argc, char **argv)
 try {
+	CLI::App app(about);
 	Options options;
-	if (!parse(argc, argv, options)) {
-		std::fputs(usage, stderr);
-		return 2;
+	add_options(app, options);
+	try {
+		app.parse(argc, argv);
+	} catch (const CLI::ParseError &e) {
+		return app.exit(e) ? 2 : 0;
 	}
+	complete(options);
 	std::setvbuf(stdout, nullptr, _IOLBF, 0);
 
 	Session session(options);
