@@ -18,6 +18,7 @@ bool ours(const Op &op, const Record &mine)
 	switch (op.code) {
 	case Code::ctl:
 	case Code::wait:
+	case Code::turn:
 	case Code::waiter:
 		return true;
 	case Code::fork:
@@ -35,6 +36,10 @@ std::uint32_t door_of_turn(std::uint32_t door, std::uint32_t max)
 
 std::uint32_t door_of(const Op &op)
 {
+	if (op.code == Code::turn) {
+		const std::uint32_t door = op.a[turn_door];
+		return door == is::adopt ? door : door == is::fast || door == is::fast_turn ? +is::fast : +is::ioctl;
+	}
 	if (op.code == Code::wait && op.a[wait_door] >= is::turn)
 		return door_of_turn(op.a[wait_door], op.a[wait_max]);
 	if (op.code == Code::waiter && op.a[waiter_door] >= is::turn)
@@ -109,6 +114,35 @@ bool same(const Record &a, const Record &b)
 {
 	return a.op == b.op && a.tag == b.tag && a.ep == b.ep && a.fd == b.fd && a.full == b.full &&
 	       a.r == b.r && a.length == b.length && std::memcmp(a.bytes(), b.bytes(), a.length) == 0;
+}
+
+std::string event_text(const char *bytes)
+{
+	char buffer[96];
+	epoll_event event;
+
+	std::memcpy(&event, bytes, sizeof event);
+	std::snprintf(buffer, sizeof buffer, " {%s %llx}", events_text(event.events).c_str(),
+		      static_cast<unsigned long long>(event.data.u64));
+	return buffer;
+}
+
+std::string turn_text(const Record &record)
+{
+	TurnHead head;
+	std::memcpy(&head, record.bytes(), sizeof head);
+	std::string text = ", " + std::to_string(head.done) + " of " + std::to_string(head.changes) + " done, " +
+			   std::to_string(head.failed) + " failed:";
+	const char *at = record.bytes() + sizeof head, *end = record.bytes() + record.length;
+
+	for (std::uint32_t i = 0; i < head.changes; i++, at += sizeof(std::int32_t)) {
+		std::int32_t result;
+		std::memcpy(&result, at, sizeof result);
+		text += " " + (result == TurnHead::none ? "none" : errno_text(result));
+	}
+	for (; at < end; at += sizeof(epoll_event))
+		text += event_text(at);
+	return text + (head.untouched ? "" : " and wrote beyond");
 }
 
 const char *end_text(const Outcome &outcome)
@@ -211,20 +245,16 @@ std::string to_text(const Op &op, const Record &record)
 		text += std::string(" on ") + kinds[unsigned(record.ep)];
 	if (record.full)
 		text += " (log full)";
+	if (op.code == Code::turn && record.tag == Tag::answer && record.length)
+		return text + turn_text(record);
 	bool wait = op.code == Code::wait || record.tag == Tag::waiter ||
 		    (op.code == Code::fork && record.length > 4);
 	if (wait && record.length >= 4) {
 		std::uint32_t untouched;
 		std::memcpy(&untouched, record.bytes(), 4);
 		for (std::uint32_t at = 4; at + sizeof(epoll_event) <= record.length;
-		     at += sizeof(epoll_event)) {
-			epoll_event event;
-			std::memcpy(&event, record.bytes() + at, sizeof event);
-			std::snprintf(buffer, sizeof buffer, " {%s %llx}",
-				      events_text(event.events).c_str(),
-				      static_cast<unsigned long long>(event.data.u64));
-			text += buffer;
-		}
+		     at += sizeof(epoll_event))
+			text += event_text(record.bytes() + at);
 		if (!untouched)
 			text += " and wrote beyond";
 	} else if (op.code == Code::fdinfo) {

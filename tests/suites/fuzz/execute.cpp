@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -33,6 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "calls.hpp"
 #include "uapi/myepoll.h"
 
 using namespace arg;
@@ -41,7 +43,6 @@ namespace {
 
 constexpr unsigned max_children = 4;
 constexpr unsigned nest_safely = 5; // instances with which no chain is too long
-constexpr int high = slot_base + slots + 10;
 constexpr std::uint64_t unreachable = 0xffff888000000000;
 
 // epoll's ioctls of 6.9, for headers older than that
@@ -64,38 +65,6 @@ std::uint64_t bit(int sig)
 	return std::uint64_t{ 1 } << (sig - 1);
 }
 
-std::uint64_t signal_set(std::uint32_t bits)
-{
-	std::uint64_t set = 0;
-	for (unsigned i = 0; i < 3; i++)
-		if (bits & (1u << i))
-			set |= bit(signals[i]);
-	return set;
-}
-
-template <typename... Args> long sys(long number, Args... args)
-{
-	long r = syscall(number, args...);
-	return r < 0 ? -errno : r;
-}
-
-int must(long r, const char *what)
-{
-	if (r < 0) {
-		std::fprintf(stderr, "fuzz: %s: %s\n", what,
-			     errno_text(static_cast<int>(r < -1 ? r : -errno)).c_str());
-		_exit(3);
-	}
-	return static_cast<int>(r);
-}
-
-int raised(int fd)
-{
-	int to = must(fcntl(fd, F_DUPFD_CLOEXEC, high), "dup");
-	close(fd);
-	return to;
-}
-
 int poll_one(int fd, short events, int ms)
 {
 	pollfd p{ fd, events, 0 };
@@ -114,11 +83,6 @@ std::uint64_t pending_signals()
 	std::uint64_t set = 0;
 	syscall(SYS_rt_sigpending, &set, sizeof set);
 	return set;
-}
-
-std::uint64_t address(const void *p)
-{
-	return reinterpret_cast<std::uintptr_t>(p);
 }
 
 sockaddr_in loopback(std::uint16_t port)
@@ -192,6 +156,15 @@ void refuse_pending(int listener)
 Twin *running;
 
 } // namespace
+
+std::uint64_t signal_set(std::uint32_t bits)
+{
+	std::uint64_t set = 0;
+	for (unsigned i = 0; i < 3; i++)
+		if (bits & (1u << i))
+			set |= bit(signals[i]);
+	return set;
+}
 
 Hostile map_hostile()
 {
@@ -282,6 +255,11 @@ void Twin::reset()
 	}
 	children_.clear();
 	syscall(SYS_close_range, 3, slot_base + slots - 1, 0);
+	for (const Shadow &shadow : shadows_)
+		::close(shadow.fd);
+	shadows_.clear();
+	changes_.clear();
+	sent_ = disabled_ = false;
 	refuse_pending(listener_);
 	while (std::uint64_t set = pending_signals() & signal_set(7)) {
 		timespec none{};
@@ -495,6 +473,9 @@ long Twin::turn_of(std::uint32_t door, int ep, int op, int fd, const void *event
 // bad: the address is part of the test, not what is there
 long Twin::ctl(bool native, std::uint32_t door, int ep, int op, int fd, const void *event, bool bad)
 {
+	if (native_ && kind(static_cast<std::uint32_t>(ep - slot_base)) == Kind::instance &&
+	    (disabled_ || op == MYEPOLL_CTL_DROP || op == MYEPOLL_CTL_DISABLE))
+		return stand_in(ep, op, fd, event, bad);
 	// What it stands for; an instance of an adopted process has no SET.
 	if (op == MYEPOLL_CTL_SET && (native || adopted_)) {
 		long r = sys(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, fd, event);
@@ -568,10 +549,13 @@ long Twin::wait(bool native, std::uint32_t door, int ep, std::uint32_t form, voi
 
 void Twin::do_ctl(const Op &op)
 {
-	static const int ops[] = { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1, MYEPOLL_CTL_SET };
-	int what = ops[op.a[ctl_op] % std::size(ops)];
+	int what = operation(op.a[ctl_op]);
 	Kind ep = kind(op.a[ctl_ep]), fd = kind(op.a[ctl_fd]);
 	bool native = native_ || ep == Kind::foreign;
+	if (ep == Kind::instance && !may(what, fd)) {
+		answer(-EOPNOTSUPP);
+		return;
+	}
 	epoll_event event{};
 	event.events = op.a[ctl_events];
 	event.data.u64 = op.a[ctl_data] * std::uint64_t{ 0x1'0000'0001 };
@@ -613,9 +597,11 @@ void Twin::do_ctl(const Op &op)
 	long r = ctl(native, op.a[ctl_door], on, what, target, p, bad);
 	if (other >= 0)
 		close(other);
-	if (refused) {
+	if (ep == Kind::instance)
+		disabled_ |= what == MYEPOLL_CTL_DISABLE;
+	if (refused || what == MYEPOLL_CTL_DISABLE) {
 		// The ADD has polled it, so that what is not ready has lost its place there;
-		// where it was refused, this does.
+		// where it was refused, this does. What stands in for DISABLE is an ADD, too.
 		pollfd polled{ target, POLLIN, 0 };
 		poll(&polled, 1, 0);
 	}
@@ -706,31 +692,16 @@ void Twin::do_poll(const Op &op)
 
 void Twin::do_fdinfo(const Op &op)
 {
-	char name[16], text[8192];
-	std::snprintf(name, sizeof name, "%d", fd_of(op.a[slot]));
-	int fd = openat(fdinfo_dir_, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		answer(-errno);
-		return;
-	}
 	if (kind(op.a[slot]) != Kind::instance) { // pids, ports and the like
-		::close(fd);
-		answer(0);
+		std::string name = std::to_string(fd_of(op.a[slot]));
+		answer(sys(SYS_faccessat, fdinfo_dir_, name.c_str(), F_OK));
 		return;
 	}
-	std::size_t n = 0;
-	for (ssize_t got; n < sizeof text && (got = ::read(fd, text + n, sizeof text - n)) > 0;)
-		n += static_cast<std::size_t>(got);
-	::close(fd);
-
 	// Numbers of inodes are the kernel's to choose. The watches are sorted,
 	// since epoll has them in the order of addresses.
 	std::vector<std::string> lines;
-	for (std::size_t i = 0, end; i < n; i = end + 1) {
-		end = i;
-		while (end < n && text[end] != '\n')
-			end++;
-		std::string line(text + i, end - i);
+	std::istringstream in(fdinfo(fd_of(op.a[slot])) + disabled_lines(fd_of(op.a[slot])));
+	for (std::string line; std::getline(in, line);) {
 		std::size_t at = line.find(" ino:");
 		if (at != line.npos) {
 			// A number alone may be that of a pty as well as of /dev/null.
@@ -753,6 +724,20 @@ void Twin::do_fdinfo(const Op &op)
 	for (const std::string &line : lines)
 		all += line + "\n";
 	answer(0, all.data(), static_cast<std::uint32_t>(all.size()));
+}
+
+// Of an open descriptor of this process, or of the parent where a child asks
+std::string Twin::fdinfo(int fd)
+{
+	char text[8192];
+	std::size_t n = 0;
+	std::string name = std::to_string(fd);
+	int file = openat(fdinfo_dir_, name.c_str(), O_RDONLY | O_CLOEXEC);
+
+	for (ssize_t got; n < sizeof text && (got = ::read(file, text + n, sizeof text - n)) > 0;)
+		n += static_cast<std::size_t>(got);
+	::close(file);
+	return { text, n };
 }
 
 void Twin::do_params(const Op &op)
@@ -1025,14 +1010,16 @@ void Twin::settle_internet()
 			::recv(barrier_, &byte, 1, 0);
 }
 
+bool Twin::any_waiter() const
+{
+	return std::any_of(std::begin(waiter_), std::end(waiter_),
+			   [](const auto &waiter) { return waiter && waiter->busy; });
+}
+
 void Twin::settle_waiters()
 {
 	constexpr int patient = 20'000;
-	bool busy = false;
-
-	for (auto &waiter : waiter_)
-		busy |= waiter && waiter->busy;
-	if (!busy)
+	if (!any_waiter())
 		return;
 
 	// One that was found asleep may have been woken by another since.
@@ -1278,6 +1265,13 @@ void Twin::step(const Op &op)
 	case Code::wait:
 		do_wait(op);
 		break;
+	case Code::change:
+		if (changes_.size() < max_changes)
+			changes_.push_back(op);
+		break;
+	case Code::turn:
+		do_turn(op);
+		break;
 	case Code::poll:
 		do_poll(op);
 		break;
@@ -1366,7 +1360,7 @@ void Twin::step(const Op &op)
 		// and goes when that likes. What a received one is, nobody knows.
 		Kind k = kind(a[1]);
 		if (k == Kind::unix_socket || k == Kind::foreign || k == Kind::pty ||
-		    k == Kind::timerfd || k == Kind::opath || kind(a[0]) != Kind::unix_socket) {
+		    k == Kind::timerfd || k == Kind::opath || kind(a[0]) != Kind::unix_socket || disabled_) {
 			answer(-EOPNOTSUPP);
 			break;
 		}
@@ -1384,7 +1378,9 @@ void Twin::step(const Op &op)
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof fd);
 		std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
-		answer(sys(SYS_sendmsg, fd_of(a[0]), &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
+		r = sys(SYS_sendmsg, fd_of(a[0]), &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent_ |= r >= 0;
+		answer(r);
 		break;
 	}
 	case Code::recv:

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +24,9 @@ struct Hostile {
 	static constexpr std::size_t room = 4 * 4096;
 };
 Hostile map_hostile();
+
+// The signals of a sequence, by their bits
+std::uint64_t signal_set(std::uint32_t bits);
 
 class Twin {
 public:
@@ -77,12 +81,21 @@ private:
 	std::vector<Inode> inodes_;
 	std::vector<Child> children_;
 	std::unique_ptr<Waiter> waiter_[3];
+	std::vector<Op> changes_; // for the next turn
+	// Who has the watches that are disabled, for an instance of the kernel's
+	struct Shadow {
+		std::uint16_t desc; // of the instance
+		int fd;
+	};
+	std::vector<Shadow> shadows_;
 	unsigned instances_; // created so far
 	unsigned inotifies_ = 0;
 	unsigned dirty_ = 0; // those whose files were touched
 	bool foreign_;	     // there is, or was, an instance of the kernel's epoll
 	bool internet_;	     // there is, or was, a socket of the internet's
 	bool child_ = false;
+	bool sent_ = false;	// some descriptor was on its way through a socket
+	bool disabled_ = false; // some watch was
 
 	void reset();
 	void step(const Op &op);
@@ -106,6 +119,34 @@ private:
 	long wait(bool native, std::uint32_t door, int ep, std::uint32_t form, void *events, int max,
 		  std::uint32_t timeout, const std::uint64_t *mask);
 
+	// A line of an instance's fdinfo
+	struct Watch {
+		int fd;
+		unsigned nth; // of those with this number
+		std::uint32_t events;
+		std::uint64_t data;
+		std::string rest; // of the line
+	};
+	std::string fdinfo(int fd);
+	std::string disabled_lines(int ep);
+	std::vector<Watch> watches(int ep);
+	bool leads_to(pid_t pid, int fd, int ep, const Watch &watch);
+	int reach(int ep, const Watch &watch);
+	void remove(int ep, const Watch &watch);
+	std::optional<Watch> watch_of(int ep, int fd);
+	int shadow_of(int ep);
+	int make_shadow(int ep);
+	long drop(int ep, std::uint64_t token);
+	long disable(int ep, int fd);
+	long refused(int op, std::uint32_t events);
+	long stand_in(int ep, int op, int fd, const void *event, bool bad);
+	bool may(int op, Kind fd) const;
+	bool any_waiter() const;
+
+	struct Turn;
+	void by_single_calls(Turn &turn);
+	void at_once(Turn &turn);
+	void do_turn(const Op &op);
 	void do_ctl(const Op &op);
 	void do_wait(const Op &op);
 	void do_poll(const Op &op);

@@ -42,8 +42,14 @@ constexpr Weight weights[] = {
 	{ Code::timer, 8 },	{ Code::raise, 10 },   { Code::touch, 8 },    { Code::fork, 1 },
 	{ Code::kill, 1 },	{ Code::reap, 1 },     { Code::send, 8 },     { Code::recv, 8 },
 	{ Code::params, 3 },	{ Code::misc, 12 },    { Code::foreign, 1 },  { Code::waiter, 12 },
-	{ Code::interrupt, 3 },
+	{ Code::interrupt, 3 }, { Code::turn, 36 },
 };
+
+// The first of the tokens that watches share
+constexpr std::uint32_t shared_token = 0x1000;
+
+// What Twins have room for: 96 runs of a sequence, and close_up() makes it longer.
+constexpr std::size_t longest = 400;
 
 class Generator {
 public:
@@ -63,24 +69,30 @@ public:
 			liked_ |= EPOLLWAKEUP;
 		// A waiter makes all that follows slow, and the process one of many threads.
 		waiters_ = random_.one_in(10);
-		if (!waiters_)
-			for (unsigned i = 0; i < std::size(weights); i++)
-				if (weights[i].code == Code::waiter ||
-				    weights[i].code == Code::interrupt) {
-					total_ -= weight_[i];
-					weight_[i] = 0;
-				}
+		if (!waiters_) {
+			leave_out(Code::waiter);
+			leave_out(Code::interrupt);
+		}
+		// In a process that is adopted these operations are none. What stands in for them
+		// on the kernel's epoll cannot reach what is on its way through a socket.
+		beyond_ = doors_ < Doors::adopt && random_.one_in(3);
+		if (beyond_)
+			leave_out(Code::send);
 		wild_ = random_.one_in(3) ? 4 : 24;
 		many_ = random_.one_in(6);
 	}
 
-	Op next()
+	// One operation; or all changes of a turn, and that
+	void next(Sequence &sequence)
 	{
 		std::uint32_t at = random_.below(total_);
 		unsigned i = 0;
 		while (at >= weight_[i])
 			at -= weight_[i++];
-		return make(weights[i].code);
+		if (weights[i].code == Code::turn)
+			turn(sequence);
+		else
+			sequence.push_back(make(weights[i].code));
 	}
 
 	// Something to start with
@@ -159,8 +171,22 @@ public:
 			set(a[1], source);
 			break;
 		case Code::dup:
-			if (a[0] < slots)
+			if (a[0] < slots && a[0] != a[1] % slots) {
 				set(a[1], use_[a[0]]);
+				watched_[a[1] % slots] = watched_[a[0]];
+			}
+			break;
+		case Code::ctl:
+			note(a[ctl_ep], a[ctl_op], a[ctl_fd], a[ctl_events], a[ctl_data]);
+			break;
+		case Code::change:
+			changes_.push_back(op);
+			break;
+		case Code::turn:
+			for (const Op &change : changes_)
+				note(a[turn_ep], change.a[change_op], change.a[change_fd],
+				     change.a[change_events], change.a[change_data]);
+			changes_.clear();
 			break;
 		case Code::close:
 			if (a[0] < slots)
@@ -178,11 +204,58 @@ private:
 	unsigned total_;
 	std::uint32_t liked_ = 0;
 	std::uint32_t wild_;
-	bool many_, waiters_;
+	bool many_, waiters_, beyond_;
 	std::uint32_t data_ = 0;
 	std::array<Use, slots> use_{};
+	// What an instance is thought to watch, by the slots of both
+	struct Watch {
+		bool there, exclusive, one_shot, disabled;
+		std::uint32_t token;
+	};
+	std::array<std::array<Watch, slots>, slots> watched_{};
+	Sequence changes_; // of which the turn is to come
 
-	void set(std::uint32_t slot, Use use) { use_[slot % slots] = use; }
+	void leave_out(Code code)
+	{
+		for (unsigned i = 0; i < std::size(weights); i++)
+			if (weights[i].code == code) {
+				total_ -= weight_[i];
+				weight_[i] = 0;
+			}
+	}
+
+	void set(std::uint32_t slot, Use use)
+	{
+		slot %= slots;
+		use_[slot] = use;
+		watched_[slot] = {};
+		for (auto &of : watched_)
+			of[slot] = {};
+	}
+
+	void note(std::uint32_t ep, std::uint32_t op, std::uint32_t fd, std::uint32_t events,
+		  std::uint32_t token)
+	{
+		if (ep >= slots || use_[ep] != epoll)
+			return;
+		if (op == is::drop) {
+			for (Watch &watch : watched_[ep])
+				if (watch.token == token)
+					watch = {};
+			return;
+		}
+		if (fd >= slots || fd == ep || use_[fd] == shut)
+			return;
+		Watch &watch = watched_[ep][fd];
+		if (op == is::del)
+			watch = {};
+		else if (op == is::disable)
+			watch.disabled = watch.there;
+		else if (watch.there ? !watch.disabled && (op == is::mod || op == is::set)
+				     : op == is::add || op == is::set)
+			watch = { true, watch.exclusive || events & EPOLLEXCLUSIVE,
+				  (events & EPOLLONESHOT) != 0, false, token };
+	}
 
 	std::uint32_t anything() { return random_.below(slots + odd_slots); }
 
@@ -238,7 +311,7 @@ private:
 
 	Op add(std::uint32_t ep, std::uint32_t target, std::uint32_t events)
 	{
-		return { Code::ctl, { ep, is::add, target, events, ++data_, is::ptr_ok, a_door() } };
+		return { Code::ctl, { ep, is::add, target, events, a_token(), is::ptr_ok, a_door() } };
 	}
 
 	// Instances that watch one another, up to the longest chain allowed, or longer
@@ -269,6 +342,90 @@ private:
 		}
 	}
 
+	// Of their own, mostly; or shared, where DROP is to remove several
+	std::uint32_t a_token()
+	{
+		return beyond_ && random_.one_in(2) ? shared_token + random_.below(3) : ++data_;
+	}
+
+	// The slot of some such watch of an instance, or none of the slots
+	std::uint32_t watched_by(std::uint32_t ep, bool Watch::*is_so)
+	{
+		const std::uint32_t start = random_.below(slots);
+
+		for (std::uint32_t i = 0; ep < slots && i < slots; i++)
+			if (watched_[ep][(start + i) % slots].*is_so)
+				return (start + i) % slots;
+		return slots;
+	}
+
+	std::uint32_t token_to_drop(std::uint32_t ep)
+	{
+		const std::uint32_t fd = random_.one_in(2) ? slots : watched_by(ep, &Watch::there);
+		if (fd < slots)
+			return watched_[ep][fd].token;
+		return random_.one_in(6) ? random_.below(data_ + 1) : shared_token + random_.below(3);
+	}
+
+	// A change that succeeds, if the instance is as it is thought to be
+	Op good_change(std::uint32_t ep, std::uint32_t fd)
+	{
+		constexpr std::uint32_t exclusive_bits = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP |
+							 EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+		const bool sets = doors_ < Doors::adopt;
+		std::uint32_t events = some_events();
+
+		if (ep >= slots || fd >= slots || !watched_[ep][fd].there) {
+			if (fd < slots && use_[fd] == epoll)
+				events &= ~EPOLLEXCLUSIVE;
+			if (events & EPOLLEXCLUSIVE)
+				events &= exclusive_bits;
+			return { Code::change,
+				 { sets && random_.one_in(3) ? +is::set : +is::add, fd, events, a_token() } };
+		}
+		const Watch &watch = watched_[ep][fd];
+		if (watch.exclusive || watch.disabled || random_.one_in(4))
+			return { Code::change, { is::del, fd, 0, a_token() } };
+		if (beyond_ && random_.one_in(watch.one_shot ? 3 : 30))
+			return { Code::change, { is::disable, fd, 0, a_token() } };
+		return { Code::change,
+			 { sets && random_.one_in(3) ? +is::set : +is::mod, fd, events & ~EPOLLEXCLUSIVE,
+			   a_token() } };
+	}
+
+	Op change(std::uint32_t ep, std::uint32_t fd)
+	{
+		if (beyond_ && random_.one_in(12))
+			return { Code::change, { is::drop, slots, 0, token_to_drop(ep) } };
+		Op op = good_change(ep, fd);
+		if (random_.one_in(wild_ * 4))
+			op.a[change_op] = random_.below(is::usual_ops);
+		if (random_.one_in(wild_ * 4))
+			op.a[change_fd] = anything();
+		return op;
+	}
+
+	void turn(Sequence &sequence)
+	{
+		static constexpr std::uint32_t max[] = { 0, 0, 1, 2, 8, 64 };
+		const std::uint32_t ep = an_epoll();
+		std::uint32_t fd = a_source(), left = 2 + random_.below(random_.one_in(3) ? 23 : 8);
+
+		for (; left; left--) {
+			// Often the one that was changed last
+			if (!random_.one_in(4))
+				fd = random_.one_in(16) ? an_epoll() : a_source();
+			const Op op = change(ep, fd);
+			sequence.push_back(op);
+			note(ep, op.a[change_op], op.a[change_fd], op.a[change_events],
+			     op.a[change_data]);
+		}
+		sequence.push_back({ Code::turn,
+				     { ep, max[random_.below(std::size(max))], random_.one_in(30),
+				       random_.one_in(4), random_.one_in(6) ? random_.below(16) : 0,
+				       a_door() } });
+	}
+
 	std::uint32_t some_events()
 	{
 		std::uint32_t events = likely_events();
@@ -289,7 +446,7 @@ private:
 			events |= bits[random_.below(random_.one_in(4) ? std::size(bits) : 5)];
 		if (liked_ & EPOLLET && random_.one_in(2))
 			events |= EPOLLET;
-		if (liked_ & EPOLLONESHOT && random_.one_in(4))
+		if (liked_ & EPOLLONESHOT && random_.one_in(beyond_ ? 2 : 4))
 			events |= EPOLLONESHOT;
 		if (liked_ & EPOLLWAKEUP && random_.one_in(6))
 			events |= EPOLLWAKEUP;
@@ -309,13 +466,24 @@ private:
 		a[ctl_ep] = an_epoll();
 		static constexpr std::uint32_t usual[] = { is::add, is::add, is::add, is::set,
 							   is::mod, is::mod, is::del };
-		a[ctl_op] = random_.one_in(wild_ * 2) ? random_.below(is::ops)
+		a[ctl_op] = random_.one_in(wild_ * 2) ? random_.below(is::usual_ops)
 						      : usual[random_.below(std::size(usual))];
 		a[ctl_fd] = random_.one_in(wild_) ? anything()
 			    : random_.one_in(12)  ? an_epoll()
 						  : a_source();
 		a[ctl_events] = some_events();
-		a[ctl_data] = ++data_;
+		a[ctl_data] = a_token();
+		if (beyond_ && random_.one_in(8)) {
+			a[ctl_op] = is::drop;
+			a[ctl_data] = token_to_drop(a[ctl_ep]);
+			if (!random_.one_in(wild_))
+				a[ctl_fd] = slots; // -1
+		} else if (beyond_ && random_.one_in(10)) {
+			const std::uint32_t fd = watched_by(a[ctl_ep], &Watch::one_shot);
+			a[ctl_op] = is::disable;
+			if (fd < slots && !random_.one_in(4))
+				a[ctl_fd] = fd;
+		}
 		a[ctl_ptr] = random_.one_in(wild_ * 2) ? random_.below(is::ptrs) : +is::ptr_ok;
 		a[ctl_door] = a_door();
 		return op;
@@ -466,6 +634,8 @@ private:
 			return { code, { one_of(unix_end), room() } };
 		case Code::touch:
 			return { code, { r(random_.one_in(3) ? 6 : 2) } };
+		case Code::change:
+		case Code::turn: // next()
 		case Code::count:
 			break;
 		}
@@ -483,15 +653,15 @@ Sequence generate(std::uint64_t seed, std::uint64_t n, Doors doors)
 	Sequence sequence;
 
 	generator.open_some(sequence);
-	for (std::uint32_t left = 20 + random.below(random.one_in(4) ? 300 : 120); left; left--)
-		sequence.push_back(generator.next());
+	for (std::uint32_t left = 20 + random.below(random.one_in(4) ? 300 : 120);
+	     left && sequence.size() < longest; left--)
+		generator.next(sequence);
 	generator.close_up(sequence);
 	return sequence;
 }
 
 Sequence mutate(const Sequence &from, const Sequence &other, Random &random, Doors doors)
 {
-	constexpr std::size_t longest = 400;
 	Generator generator(random, doors);
 	Sequence sequence;
 	std::size_t cut = from.size();
@@ -504,7 +674,7 @@ Sequence mutate(const Sequence &from, const Sequence &other, Random &random, Doo
 		if (random.one_in(20))
 			continue;
 		if (random.one_in(15))
-			sequence.push_back(generator.next());
+			generator.next(sequence);
 		sequence.push_back(from[i]);
 		if (random.one_in(60))
 			sequence.push_back(from[i]);

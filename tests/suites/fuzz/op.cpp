@@ -6,6 +6,10 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <sys/epoll.h>
+
+#include "uapi/myepoll.h"
+
 namespace {
 
 // How an argument is written. A list of names stands for 0, 1, ...
@@ -24,6 +28,7 @@ struct Form {
 
 const Field slot{ "slot", Type::slot };
 const Field door{ "door", Type::names, { "ioctl", "fast", "adopt", "turn", "fast-turn" } };
+const Field change_op{ "op", Type::names, { "add", "mod", "del", "0", "4", "-1", "set", "drop", "disable" } };
 const std::vector<const char *> acts{ "none", "add", "mod", "del", "write", "read", "wait" };
 
 // In the order of Code. The first of the names is the plainest.
@@ -52,7 +57,7 @@ const Form forms[] = {
 	{ "close", { slot } },
 	{ "ctl",
 	  { { "ep", Type::slot },
-	    { "op", Type::names, { "add", "mod", "del", "0", "4", "-1", "set" } },
+	    change_op,
 	    { "fd", Type::slot },
 	    { "events", Type::events },
 	    { "data", Type::number },
@@ -67,6 +72,15 @@ const Form forms[] = {
 	      Type::names,
 	      { "ok", "null", "none", "readonly", "kernel", "unaligned", "half", "room0", "room1", "room2", "room3",
 		"room4", "room5", "room6", "room7" } },
+	    { "mask", Type::mask },
+	    door } },
+	{ "change",
+	  { change_op, { "fd", Type::slot }, { "events", Type::events }, { "data", Type::number } } },
+	{ "turn",
+	  { { "ep", Type::slot },
+	    { "max", Type::number },
+	    { "timeout", Type::names, { "0", "1ns" } },
+	    { "stop", Type::number },
 	    { "mask", Type::mask },
 	    door } },
 	{ "poll", { slot, { "events", Type::events }, { "other", Type::slot } } },
@@ -204,6 +218,13 @@ int fd_of(std::uint32_t slot)
 {
 	static constexpr int odd[odd_slots] = { -1, 1000, -100, INT_MAX };
 	return slot < slots ? slot_base + static_cast<int>(slot) : odd[(slot - slots) % odd_slots];
+}
+
+int operation(std::uint32_t op)
+{
+	static constexpr int ops[is::ops] = { EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, 0, 4, -1,
+					      MYEPOLL_CTL_SET, MYEPOLL_CTL_DROP, MYEPOLL_CTL_DISABLE };
+	return ops[op % is::ops];
 }
 
 std::uint32_t *door_in(Op &op)

@@ -18,7 +18,7 @@ enum class Code : std::uint8_t {
 	timerfd, signalfd, pidfd, inotify, plain,
 	dup, close,
 	// what is compared
-	ctl, wait, poll, fdinfo, params, misc,
+	ctl, wait, change, turn, poll, fdinfo, params, misc,
 	// what makes things happen
 	write, read, fill, drain, shutdown, oob, timer, raise, touch,
 	fork, kill, reap, send, recv, waiter, interrupt,
@@ -29,6 +29,7 @@ constexpr unsigned slots = 24;
 constexpr unsigned odd_slots = 4; // -1, closed, AT_FDCWD, INT_MAX
 constexpr int slot_base = 10;
 constexpr unsigned max_args = 7;
+constexpr unsigned max_changes = 40; // of a turn; further ones are forgotten
 
 struct Op {
 	Code code;
@@ -43,13 +44,17 @@ namespace arg {
 enum { slot = 0 };
 enum create { create_slot, create_flags, create_door };
 enum ctl { ctl_ep, ctl_op, ctl_fd, ctl_events, ctl_data, ctl_ptr, ctl_door };
+// Changes are collected, and made by the next turn.
+enum change { change_op, change_fd, change_events, change_data };
+enum turn { turn_ep, turn_max, turn_timeout, turn_stop, turn_mask, turn_door };
 enum wait { wait_ep, wait_form, wait_max, wait_timeout, wait_buf, wait_mask, wait_door };
 enum waiter { waiter_n, waiter_ep, waiter_max, waiter_door };
 enum fork { fork_close, fork_act, fork_ep, fork_fd, fork_events, fork_stay, fork_door };
 }
 
 namespace is {
-enum op : std::uint32_t { add, mod, del, zero, four, minus, set, ops };
+// The last two epoll does not have: execute.cpp has something stand in for them.
+enum op : std::uint32_t { add, mod, del, zero, four, minus, set, drop, disable, ops, usual_ops = drop };
 enum ptr : std::uint32_t { ptr_ok, ptr_null, ptr_none, ptr_straddle, ptr_kernel, ptr_readonly, ptrs };
 enum form : std::uint32_t { plain, pwait, pwait2, forms };
 enum timeout : std::uint32_t { now, ms, forever, least, most, timeouts };
@@ -70,6 +75,9 @@ enum misc : std::uint32_t {
 // The argument that says by which door an operation goes to an instance of myepoll, where
 // it has one. To create, "fast" is as "ioctl".
 std::uint32_t *door_in(Op &op);
+
+// The number of an operation of ctl
+int operation(std::uint32_t op);
 
 // The number behind a slot
 int fd_of(std::uint32_t slot);

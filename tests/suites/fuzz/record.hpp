@@ -29,6 +29,12 @@ struct Record {
 	std::uint32_t size() const { return sizeof *this + ((length + 3) & ~3u); }
 };
 
+// Of a turn. Behind it come as many results as there are changes, and then the events.
+struct TurnHead {
+	std::uint32_t changes, done, failed, untouched;
+	static constexpr std::int32_t none = 12345; // the result of one that was not tried
+};
+
 // Append only. It is in shared memory since a forked child appends too.
 class Log {
 public:
