@@ -84,10 +84,18 @@ public:
 	bool replay(const std::string &path)
 	{
 		Sequence sequence = from_text(read_file(path));
-		if (options_.door == Doors::adopt)
+		if (options_.door == Doors::adopt) {
+			// What epoll does not have an adopted instance does not have.
+			std::erase_if(sequence, [](const Op &op) {
+				std::uint32_t what = op.code == Code::ctl ? op.a[arg::ctl_op] :
+						     op.code == Code::change ? op.a[arg::change_op] :
+									       +is::add;
+				return what == is::drop || what == is::disable;
+			});
 			for (Op &op : sequence)
 				if (std::uint32_t *door = door_in(op))
 					*door = is::adopt;
+		}
 		std::optional<Difference> difference;
 		Verdict verdict = judge(twins_, sequence, sure, &difference);
 		const char *said = verdict == Verdict::differs ? "differs"
