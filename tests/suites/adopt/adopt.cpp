@@ -621,7 +621,10 @@ TEST_CASE_METHOD(Tidy, "switched again and again under processes with the mark a
 {
 	// To hook and unhook all entries takes seconds in a guest; --switches=200 is for
 	// make test-long.
-	std::atomic<int> *const adopted = static_cast<std::atomic<int> *>(
+	struct Counts {
+		std::atomic<int> adopted, not_adopted; // instances of those with the mark
+	};
+	Counts *const made = static_cast<Counts *>(
 		mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	Ends end = make_pipe();
 	std::vector<pid_t> children;
@@ -635,7 +638,8 @@ TEST_CASE_METHOD(Tidy, "switched again and again under processes with the mark a
 				Fd ep(plain_create());
 				if (int error = works(ep))
 					return error;
-				*adopted += mark && whose(ep) == ours;
+				if (mark)
+					(whose(ep) == ours ? made->adopted : made->not_adopted)++;
 				if (!mark && whose(ep) != theirs)
 					return 200;
 				if (works(ep))
@@ -646,14 +650,24 @@ TEST_CASE_METHOD(Tidy, "switched again and again under processes with the mark a
 	end.r.reset();
 	for (int i = 0; i < switches; i++) {
 		adoption(i % 2 == 0);
-		if (i % 4 == 0) // sometimes long enough for many calls
-			REQUIRE(eventually([&, before = adopted->load()] { return *adopted > before; }));
+		// Sometimes long enough for many calls, and always where the entries are hooked anew
+		if (i % 4 == 0 || i % 10 == 0)
+			REQUIRE(eventually([&, before = made->adopted.load()] { return made->adopted > before; }));
+		// An "on" that follows at once mostly finds the entries as they were. They are let go
+		// with the last adopted instance, and the calls of all are the kernel's then.
+		if (i % 10 == 9) {
+			REQUIRE(eventually([] { return !hooked(); }));
+			REQUIRE(eventually([&, before = made->not_adopted.load()] {
+				return made->not_adopted > before;
+			}));
+			REQUIRE(!hooked());
+		}
 	}
 	end.w.reset();
 	for (pid_t child : children)
 		CHECK(child_status(child) == 0);
 	CHECK(eventually([] { return !hooked(); }));
-	munmap(adopted, 4096);
+	munmap(made, 4096);
 }
 
 TEST_CASE_METHOD(Adoption, "only root may switch", "[switch]")
