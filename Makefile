@@ -50,6 +50,7 @@ help:
 	@echo 'make coverage      which lines of the module the tests reach'
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
 	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck, clang-tidy'
+	@echo 'make html-man      the manual as HTML, in build/man'
 	@echo 'make clean         remove what was built, but not the kernels'
 
 # --- the module
@@ -185,6 +186,14 @@ check:
 	@scripts/setup --check
 	@scripts/check
 
+# The manual as HTML, in build/man. Of what is not in this directory there is no page to link to.
+html-man: setup
+	@mkdir -p $(BUILD)/man
+	@cd docs/man && for page in $$(grep -L '^\.so ' *.[1-9]); do \
+		mandoc -T html -O 'toc,man=%N.%S.html;#' $$page >$(BUILD)/man/$$page.html || exit; \
+	done
+	@ls $(BUILD)/man/*.html
+
 # The models are in Promela, for spin.
 model: setup
 	@tests/model/run
@@ -192,6 +201,6 @@ model: setup
 clean:
 	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz log mistakes model module tests userspace vm)
 
-.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
+.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help html-man install mistakes
 .PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
