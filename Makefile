@@ -193,14 +193,15 @@ html-man: setup
 		mandoc -T html -O 'toc,man=%N.%S.html;#' $$page >$(BUILD)/man/$$page.html || exit; \
 	done
 	@ls $(BUILD)/man/*.html
+.PHONY: html-man
 
 # The models are in Promela, for spin.
 model: setup
 	@tests/model/run
 
 clean:
-	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz log mistakes model module tests userspace vm)
+	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz log man mistakes model module tests userspace vm)
 
-.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help html-man install mistakes
+.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
 .PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
