@@ -19,7 +19,7 @@ MDIR	:= $(BUILD)/module/$(KVER)
 release	:= $(shell cat $(BUILD)/kernels/$(KVER)/release 2>/dev/null)
 KDIR	?= $(if $(release),$(BUILD)/kernels/$(KVER)/lib/modules/$(release)/build,/lib/modules/$(KVER)/build)
 
-sources	:= Kbuild $(wildcard module/*.[ch] uapi/*.h)
+sources	:= Kbuild VERSION $(wildcard module/*.[ch] uapi/*.h)
 copies	:= $(addprefix $(MDIR)/,$(sources))
 
 # The long targets use the machine, unless -j says how much of it.
@@ -32,8 +32,10 @@ help:
 	@echo 'make test          set up, build, and run all tests on $(VM_KERNELS)'
 	@echo
 	@echo 'make [module]      the module for KVER= (default: this kernel, $(shell uname -r))'
-	@echo 'make install       ... and put it where modprobe finds it; make uninstall'
 	@echo 'make userspace     the C and C++ libraries, the preload library, the tool, examples'
+	@echo 'make install       both, with headers and manual, below PREFIX=$(PREFIX); make uninstall'
+	@echo '                   (install-module and install-userspace for one of them)'
+	@echo 'make deb           Debian packages, in build/deb'
 	@echo 'make tests-build   the test programs'
 	@echo 'make setup         fetch packages and the kernels for the VM'
 	@echo 'make test-debug    run the tests on kernels made to catch mistakes: $(DEBUG_KERNELS)'
@@ -81,16 +83,36 @@ $(MDIR)/myepoll.ko: $(KDIR)/Module.symvers $(copies) $(release_file)
 $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%): module-%:
 	@$(MAKE) --no-print-directory KVER=$* module
 
-installed := $(DESTDIR)/lib/modules/$(or $(release),$(KVER))/updates/myepoll.ko
-modules_root := $(if $(DESTDIR),-b $(DESTDIR))
+# --- install and uninstall: PREFIX=, LIBDIR=, DESTDIR=, and KVER= for the module
 
-install: module
-	install -D -m 644 $(MDIR)/myepoll.ko $(installed)
-	/sbin/depmod $(modules_root) $(or $(release),$(KVER))
+PREFIX	?= /usr/local
+MODULES	:= $(DESTDIR)/lib/modules/$(or $(release),$(KVER))
+depmod	= /sbin/depmod $(if $(DESTDIR),-b $(DESTDIR)) $(or $(release),$(KVER))
 
-uninstall:
-	$(RM) $(installed)
-	/sbin/depmod $(modules_root) $(or $(release),$(KVER))
+install: install-module install-userspace
+uninstall: uninstall-module uninstall-userspace
+
+# Loaded at each boot; systemd looks for both of the latter in /usr/local too.
+install-module: module
+	install -D -m 644 -t $(MODULES)/updates $(MDIR)/myepoll.ko
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/modules-load.d packaging/myepoll.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/udev/rules.d packaging/60-myepoll.rules
+	$(depmod)
+
+uninstall-module:
+	$(RM) $(MODULES)/updates/myepoll.ko
+	$(RM) $(DESTDIR)$(PREFIX)/lib/modules-load.d/myepoll.conf
+	$(RM) $(DESTDIR)$(PREFIX)/lib/udev/rules.d/60-myepoll.rules
+	$(depmod)
+
+# With its libraries, headers, manual: see there.
+install-userspace uninstall-userspace: %-userspace:
+	@$(MAKE) --no-print-directory -C userspace $*
+
+# Debian packages in build/deb
+deb:
+	@scripts/setup --packages
+	@scripts/deb
 
 # --- the rest
 
@@ -200,8 +222,9 @@ model: setup
 	@tests/model/run
 
 clean:
-	$(RM) -r $(addprefix $(BUILD)/,bench check coverage fuzz log man mistakes model module tests userspace vm)
+	$(RM) -r $(addprefix $(BUILD)/,bench check coverage deb fuzz log man mistakes model module tests userspace vm)
 
-.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
+.PHONY: all bench bench-native built check clean coverage deb debug-built demo demo-program fuzz help install mistakes
+.PHONY: install-module install-userspace uninstall-module uninstall-userspace
 .PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:

@@ -108,5 +108,6 @@ fs_initcall(myep_init);
 module_exit(myep_exit);
 
 MODULE_DESCRIPTION("epoll as a loadable module");
+MODULE_VERSION(MYEPOLL_VERSION);
 MODULE_AUTHOR("The myepoll maintainers");
 MODULE_LICENSE("GPL");
