@@ -109,10 +109,12 @@ uninstall-module:
 install-userspace uninstall-userspace: %-userspace:
 	@$(MAKE) --no-print-directory -C userspace $*
 
-# Debian packages in build/deb
+# Debian packages, in build/deb
 deb:
 	@scripts/setup --packages
 	@scripts/deb
+
+.PHONY: deb install-module install-userspace uninstall-module uninstall-userspace
 
 # --- the rest
 
@@ -224,7 +226,6 @@ model: setup
 clean:
 	$(RM) -r $(addprefix $(BUILD)/,bench check coverage deb fuzz log man mistakes model module tests userspace vm)
 
-.PHONY: all bench bench-native built check clean coverage deb debug-built demo demo-program fuzz help install mistakes
-.PHONY: install-module install-userspace uninstall-module uninstall-userspace
+.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
 .PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
