@@ -42,6 +42,8 @@ help:
 	@echo '                   (DEBUG=kasan for one, SUITE= for the suites of such a name)'
 	@echo 'make test-long     what takes long: other tracers, 200 loads, 1,000,000 watches, more programs'
 	@echo 'make test-native   the servers of make test on the kernel'\''s own epoll'
+	@echo 'make test-packages build the Debian packages and try them on clean machines of Debian 12 and 13, as root'
+	@echo '                   (QUICK=y: on Debian 12, without guests)'
 	@echo 'make fuzz          random operations on epoll and myepoll at once, compared'
 	@echo '                   (TIME=$(TIME) seconds, SEED=, KERNEL=$(KERNEL))'
 	@echo 'make bench         what operations cost, in instructions, beside epoll (KERNEL= for one)'
@@ -157,6 +159,10 @@ test-long:
 	@$(MAKE) --no-print-directory built
 	@tests/run --long $(SUITE:%=--suite %)
 
+# The machines are made once, into build/machines.
+test-packages: $(if $(QUICK),setup,built)
+	@tests/suites/packages/run $(if $(QUICK),--quick)
+
 # The debug kernels are built once, into build/kernels.
 DEBUG ?= $(DEBUG_KERNELS)
 
@@ -224,8 +230,8 @@ model: setup
 	@tests/model/run
 
 clean:
-	$(RM) -r $(addprefix $(BUILD)/,bench check coverage deb fuzz log man mistakes model module tests userspace vm)
+	$(RM) -r $(addprefix $(BUILD)/,bench check coverage deb fuzz log man mistakes model module packages tests userspace vm)
 
 .PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
-.PHONY: model module setup soak test test-debug test-long test-native tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
+.PHONY: model module setup soak test test-debug test-long test-native test-packages tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:
