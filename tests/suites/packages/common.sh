@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # What the steps inside a machine share; sourced. They say what all tests say.
+set -uo pipefail
 
 # shellcheck source=tests/fixtures/tally.sh
 . /run/fixtures/tally.sh
@@ -12,7 +13,7 @@ try() { # NAME COMMAND...
 	local name=$1 rc=0
 	shift
 
-	said=$("$@" 2>&1) || rc=$?
+	said=$("$@" 2>&1 | tr -d '\r') || rc=$?
 	if ((!rc)); then
 		ok "$name"
 	else
@@ -65,6 +66,6 @@ has_module() { # RELEASE VERSION
 # Each file's name, and its content below /etc, but for what apt and dpkg keep for themselves.
 list_files() {
 	find / -xdev \( -path /var/cache -o -path /var/log -o -path /var/lib/apt -o -path /tmp \
-		-o -path /run -o -path /proc -o -path /sys -o -path /dev -o -path '/var/lib/dpkg/*-old' \) \
+		-o -path /run -o -path /proc -o -path /sys -o -path /dev -o -path '/var/lib/dpkg/*-old' -o -path /etc/ld.so.cache \) \
 		-prune -o ! -path '/etc/*' -print -o -type f -exec md5sum {} + -o -print | sort
 }
