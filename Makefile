@@ -55,7 +55,7 @@ help:
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
 	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck, clang-tidy'
 	@echo 'make html-man      the manual as HTML, in build/man'
-	@echo 'make clean         remove what was built, but not the kernels'
+	@echo 'make clean         remove what was built, but not the kernels and machines'
 
 # --- the module
 
