@@ -59,7 +59,7 @@ struct Faults : Tidy {
 		return injection.sweep([&](Fault &fault) {
 			std::string list = fdinfo(ep.fd());
 			int r = fault([&] { return ep.add(fd, events, 9); });
-			INFO("the fault: " << fault.where());
+			INFO("the fault: " << fault.where() << ", the answer: " << r);
 			// Of registering a wakeup source's device not everything is needed
 			CHECK((fault.answered(r) || (events & EPOLLWAKEUP && r == 0)));
 			if (r) {
@@ -173,7 +173,7 @@ TEST_CASE_METHOD(Faults, "ADD of what is there: EEXIST is said before ENOMEM", "
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
 	CHECK(injection.sweep([&](Fault &fault) {
 		int r = fault([&] { return ep.add(target, EPOLLOUT, 2); });
-		INFO("the fault: " << fault.where());
+		INFO("the fault: " << fault.where() << ", the answer: " << r);
 		CHECK((r == -EEXIST || (r == -EFAULT && fault.answered(r))));
 		CHECK(ep.wait() == Events{ { EPOLLIN, 1 } });
 		CHECK(charged(1));
@@ -187,7 +187,7 @@ TEST_CASE_METHOD(Faults, "ADD with EPOLLWAKEUP: item, wakeup source, its device"
 	int sources = wakeup_sources();
 	int hits = injection.sweep([&](Fault &fault) {
 		int r = fault([&] { return ep.add(target, EPOLLIN | EPOLLWAKEUP, 9); });
-		INFO("the fault: " << fault.where());
+		INFO("the fault: " << fault.where() << ", the answer: " << r);
 		// Of registering a device not everything is needed
 		if (r) {
 			CHECK(fault.answered(r));
@@ -253,7 +253,7 @@ TEST_CASE_METHOD(Faults, "MOD to EPOLLWAKEUP: without memory it works, and keeps
 	REQUIRE(ep.add(target, EPOLLIN, 1) == 0);
 	int hits = injection.sweep([&](Fault &fault) {
 		int r = fault([&] { return ep.mod(target, EPOLLIN | EPOLLWAKEUP, 2); });
-		INFO("the fault: " << fault.where());
+		INFO("the fault: " << fault.where() << ", the answer: " << r);
 		CHECK((r == 0 || (r == -EFAULT && fault.answered(r))));
 		CHECK(ep.wait() == Events{ { EPOLLIN, r ? 1U : 2U } });
 		if (r == 0)
@@ -369,7 +369,7 @@ TEST_CASE_METHOD(Faults, "an ioctl's argument of another size", "[faults][add][w
 	longer.ctl.fd = target;
 	CHECK(injection.sweep([&](Fault &fault) {
 		int r = fault([&] { return ioctl(ep.fd(), number, &longer) ? -errno : 0; });
-		INFO("the fault: " << fault.where());
+		INFO("the fault: " << fault.where() << ", the answer: " << r);
 		CHECK(fault.answered(r));
 		CHECK(ep.del(target) == (r ? -ENOENT : 0));
 		CHECK(charged(0));
@@ -403,7 +403,7 @@ TEST_CASE_METHOD(Faults, "TURN and SET: a change without memory fails alone", "[
 					r = r ?: change.result;
 				return r;
 			});
-			INFO("the fault: " << fault.where());
+			INFO("the fault: " << fault.where() << ", the answer: " << r);
 			CHECK(fault.answered(r));
 			unsigned failed = 0, there = 0;
 			for (auto &change : changes) {
@@ -429,12 +429,12 @@ TEST_CASE_METHOD(Faults, "LIST and the options", "[faults][list]")
 	myepoll_options options;
 	CHECK(injection.sweep([&](Fault &fault) {
 		int r = fault([&] { return ioctl(ep.fd(), MYEPOLL_IOC_LIST, &list) < 0 ? -errno : 0; });
-		INFO("the fault: " << fault.where());
+		INFO("the fault: " << fault.where() << ", the answer: " << r);
 		CHECK(fault.answered(r));
 	}) >= 1);
 	CHECK(injection.sweep([&](Fault &fault) {
 		int r = fault([&] { return ioctl(ep.fd(), MYEPOLL_IOC_GET_OPTIONS, &options) ? -errno : 0; });
-		INFO("the fault: " << fault.where());
+		INFO("the fault: " << fault.where() << ", the answer: " << r);
 		CHECK(fault.answered(r));
 	}) >= 1);
 	CHECK(ep.wait().empty());
