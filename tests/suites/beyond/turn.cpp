@@ -331,6 +331,49 @@ TEST_CASE_METHOD(Beyond, "turn: millions of changes do not keep a thread that is
 	munmap(all, times * size);
 }
 
+TEST_CASE_METHOD(Beyond, "turn: who waits in it for a harvest can be killed; in DROP and LIST too",
+		 "[beyond][turn][list]")
+{
+	Fd ready = event_fd(1);
+	Instance stuck;
+	REQUIRE(stuck.add(ready, EPOLLIN, 1) == 0);
+	REQUIRE(ep.add(ready, EPOLLIN, 2) == 0);
+	const auto killed = [](pid_t child) {
+		const auto took = elapsed_of([&] {
+			CHECK(kill(child, SIGKILL) == 0);
+			CHECK(child_status(child) == 256 + SIGKILL);
+		});
+		CHECK(took < milliseconds(patience_ms / 3));
+	};
+	StuckHarvest harvest(stuck);
+	const std::function<int()> calls[] = {
+		[&] { return ::turn(stuck.fd(), { change(EPOLL_CTL_MOD, ready, EPOLLIN, 3) }).result; },
+		[&] { return ::turn(stuck.fd(), { change(MYEPOLL_CTL_DROP, -1, 0, 1) }).result; },
+		[&] { return stuck.ctl(MYEPOLL_CTL_DROP, -1, 0, 1); },
+		[&] { return static_cast<int>(list(stuck.fd()).size()); },
+		[&] { return static_cast<int>(fdinfo(stuck.fd()).size()); },
+	};
+	for (const auto &call : calls) {
+		pid_t child = start_child(call);
+		until_asleep_in_wait(child);
+		killed(child);
+	}
+	// One that nests has given its own instance's mutex away, which is taken meanwhile.
+	pid_t child = start_child([&] {
+		return turn({ change(EPOLL_CTL_ADD, stuck.fd(), EPOLLIN, 3),
+			      change(EPOLL_CTL_DEL, ready) }).result;
+	});
+	until_asleep_in_wait(child);
+	{
+		StuckHarvest other(ep);
+		killed(child);
+		CHECK(other.let_go() == Events{ { EPOLLIN, 2 } });
+	}
+	CHECK(harvest.let_go() == Events{ { EPOLLIN, 1 } });
+	CHECK(list(ep.fd()).size() == 1);
+	CHECK(data_of(stuck.wait()) == Data{ 1 });
+}
+
 TEST_CASE_METHOD(Beyond, "turn: a file that it was the last to hold is closed before a change sleeps",
 		 "[beyond][turn]")
 {
