@@ -278,7 +278,7 @@ TEST_CASE_METHOD(Beyond, "balance: a worker that gathers keeps no connection fro
 		CAPTURE(i);
 		for (const Instance *own : { &gathers, &ep })
 			REQUIRE(own->add(listener.fd, EPOLLIN, 1) == 0);
-		Blocked first(gathers, 1000), second(ep);
+		Blocked first(gathers, 1000), second(ep, patience_ms / 3);
 		first.asleep();
 		second.asleep();
 		Fd client = listener.connection(); // the one that gathers is asked first
