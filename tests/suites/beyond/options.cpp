@@ -274,11 +274,11 @@ TEST_CASE_METHOD(Beyond, "balance: a worker that gathers keeps no connection fro
 
 	REQUIRE(set_options(gathers.fd(), MYEPOLL_OPT_BALANCE, MYEPOLL_MAX_MIN_WAIT) == 0);
 	REQUIRE(set_options(ep.fd(), MYEPOLL_OPT_BALANCE) == 0);
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 4; i++) {
 		CAPTURE(i);
 		for (const Instance *own : { &gathers, &ep })
 			REQUIRE(own->add(listener.fd, EPOLLIN, 1) == 0);
-		Blocked first(gathers, 1000), second(ep, patience_ms / 3);
+		Blocked first(gathers, 2500), second(ep, patience_ms / 3);
 		first.asleep();
 		second.asleep();
 		Fd client = listener.connection(); // the one that gathers is asked first
