@@ -116,8 +116,6 @@ deb:
 	@scripts/setup --packages
 	@scripts/deb
 
-.PHONY: deb install-module install-userspace uninstall-module uninstall-userspace
-
 # --- the rest
 
 userspace:
@@ -223,7 +221,6 @@ html-man: setup
 		mandoc -T html -O 'toc,man=%N.%S.html;#' $$page >$(BUILD)/man/$$page.html || exit; \
 	done
 	@ls $(BUILD)/man/*.html
-.PHONY: html-man
 
 # The models are in Promela, for spin.
 model: setup
@@ -232,6 +229,7 @@ model: setup
 clean:
 	$(RM) -r $(addprefix $(BUILD)/,bench check coverage deb fuzz log man mistakes model module packages tests userspace vm)
 
-.PHONY: all bench bench-native built check clean coverage debug-built demo demo-program fuzz help install mistakes
+.PHONY: all bench bench-native built check clean coverage deb debug-built demo demo-program fuzz help html-man
+.PHONY: install install-module install-userspace mistakes uninstall-module uninstall-userspace
 .PHONY: model module setup soak test test-debug test-long test-native test-packages tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:

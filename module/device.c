@@ -245,7 +245,10 @@ static __always_inline long instance_call(struct file *file, unsigned int cmd,
 	if (match == WHOLE)
 		return instance_ioctl_any_size(file, cmd, arg);
 
-	/* What is rare is here only; and a turn, which would cost the two above a move. */
+	/*
+	 * What is rare is here only. So is a turn: beside the two above, its arguments, which
+	 * are in other registers, would cost each of them an instruction.
+	 */
 	if (is_call(cmd, MYEPOLL_IOC_TURN, match))
 		return turn(myep_of(file), arg, _IOC_SIZE(cmd));
 	if (is_call(cmd, MYEPOLL_IOC_FEATURES, match))

@@ -153,8 +153,8 @@ static int count_ready(struct myep *ep, int max)
 }
 
 /*
- * Sleep for min_wait, but not beyond @deadline (NULL: none). The slack of other sleeps is
- * about as long as the whole of it.
+ * Sleep for min_wait, but not beyond @deadline (NULL: none). The slack of other sleeps may be
+ * as long as min_wait itself, so here it is an eighth of that at most.
  */
 static void gather(struct myep *ep, int max, const ktime_t *deadline)
 {

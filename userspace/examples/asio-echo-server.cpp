@@ -78,7 +78,7 @@ private:
 			}
 			auto *const c = event.token().as<connection>();
 
-			if (!c->run())
+			if (c->run() == interest::none)
 				connections_.erase(c);
 		}
 	}

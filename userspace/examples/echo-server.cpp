@@ -174,7 +174,7 @@ private:
 	 */
 	void serve(connection *c)
 	{
-		if (c->run())
+		if (c->run() != interest::none)
 			return;
 		connections_.erase(c);
 		accept_again();

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the examples need that is not about event polling: descriptors that close themselves,
- * a listening socket and its clients, signals by a descriptor, a main().
+ * What the examples need besides a loop: descriptors that close themselves, a listening
+ * socket and its clients, signals by a descriptor, a main().
  */
 #ifndef NET_HPP
 #define NET_HPP
+
+#include <myepoll/event.hpp>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -94,39 +96,39 @@ inline int accept(const listener &from)
 	}
 }
 
-/* A client that is sent what he sends, for servers that watch edges of both directions. */
+/* A client that is sent what he sends. */
 class connection {
 public:
 	explicit connection(int fd) noexcept : fd_(fd) {}
 
 	int fd() const noexcept { return fd_.get(); }
 
-	/* Echo until the socket has no more to give or takes no more; false: it is over. */
-	bool run() noexcept
+	/*
+	 * Echo until the socket has no more to give or takes no more. Returns what to wait for,
+	 * or none: it is over. EINTR cannot be: there are no handlers.
+	 */
+	myepoll::interest run() noexcept
 	{
+		using myepoll::interest;
+
 		for (;;) {
 			if (sent_ == filled_) {
 				const ssize_t n = read(fd(), buffer_.data(), buffer_.size());
 
-				if (n == 0)
-					return false;
-				if (n < 0)
-					return go_on();
+				if (n <= 0)
+					return n < 0 && errno == EAGAIN ? interest::in : interest::none;
 				sent_ = 0;
 				filled_ = static_cast<std::size_t>(n);
 			}
 			const ssize_t n = send(fd(), buffer_.data() + sent_, filled_ - sent_,
 					       MSG_NOSIGNAL);
 			if (n < 0)
-				return go_on();
+				return errno == EAGAIN ? interest::out : interest::none;
 			sent_ += static_cast<std::size_t>(n);
 		}
 	}
 
 private:
-	/* After EAGAIN an edge will come, in or out. EINTR cannot be: there are no handlers. */
-	static bool go_on() noexcept { return errno == EAGAIN; }
-
 	unique_fd fd_;
 	std::array<char, 16384> buffer_;
 	std::size_t filled_ = 0, sent_ = 0;

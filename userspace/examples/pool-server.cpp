@@ -24,12 +24,10 @@
 #include "net.hpp"
 
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -46,31 +44,18 @@ using clock = std::chrono::steady_clock;
 using myepoll::interest;
 using myepoll::token;
 
-class connection {
+class connection : public net::connection {
 public:
-	explicit connection(int fd) noexcept : fd_(fd) {}
+	using net::connection::connection;
 
-	int fd() const noexcept { return fd_.get(); }
-
-	/* By a worker: echo what there is. Returns what to wait for, or none: it is over. */
+	/* By a worker */
 	interest run() noexcept
 	{
-		for (;;) {
-			if (sent_ == filled_) {
-				const ssize_t n = read(fd(), buffer_.data(), buffer_.size());
+		const interest next = net::connection::run();
 
-				if (n <= 0)
-					return n < 0 && errno == EAGAIN ? used(interest::in) :
-									  interest::none;
-				sent_ = 0;
-				filled_ = static_cast<std::size_t>(n);
-			}
-			const ssize_t n = send(fd(), buffer_.data() + sent_, filled_ - sent_,
-					       MSG_NOSIGNAL);
-			if (n < 0)
-				return errno == EAGAIN ? used(interest::out) : interest::none;
-			sent_ += static_cast<std::size_t>(n);
-		}
+		if (next != interest::none)
+			last_used_ = clock::now();
+		return next;
 	}
 
 	/* By the owner */
@@ -78,15 +63,6 @@ public:
 	bool expelled = false;
 
 private:
-	interest used(interest next) noexcept
-	{
-		last_used_ = clock::now();
-		return next;
-	}
-
-	net::unique_fd fd_;
-	std::array<char, 4096> buffer_;
-	std::size_t filled_ = 0, sent_ = 0;
 	std::atomic<clock::time_point> last_used_ = clock::now();
 };
 

@@ -65,7 +65,10 @@ auto throwing(const char *what, Call call)
 	}
 }
 
-/* The same for a wait. EINTR is no exception: a stop and continue is enough for it, without any handler. */
+/*
+ * The same for a wait. EINTR is no exception: a stop and continue is enough for it, without
+ * any handler.
+ */
 template <typename Call>
 auto waiting(const char *what, Call call)
 {

@@ -27,8 +27,6 @@ using namespace arg;
 namespace {
 
 constexpr std::uint32_t private_bits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
-constexpr std::uint32_t exclusive_bits = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
-					 EPOLLET | EPOLLEXCLUSIVE;
 
 // A sequence's tokens are 32 bits, twice.
 std::uint64_t token_of(std::uint64_t low)

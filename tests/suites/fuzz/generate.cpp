@@ -370,8 +370,6 @@ private:
 	// A change that succeeds, if the instance is as it is thought to be
 	Op good_change(std::uint32_t ep, std::uint32_t fd)
 	{
-		constexpr std::uint32_t exclusive_bits = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP |
-							 EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
 		const bool sets = doors_ < Doors::adopt;
 		std::uint32_t events = some_events();
 

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/epoll.h>
+
 enum class Code : std::uint8_t {
 	// what makes descriptors
 	create, foreign, eventfd, pipe, fifo, pair, tcp, listener, connect, accept, udp, pty,
@@ -30,6 +32,10 @@ constexpr unsigned odd_slots = 4; // -1, closed, AT_FDCWD, INT_MAX
 constexpr int slot_base = 10;
 constexpr unsigned max_args = 7;
 constexpr unsigned max_changes = 40; // of a turn; further ones are forgotten
+
+// The bits that an ADD with EPOLLEXCLUSIVE takes
+constexpr std::uint32_t exclusive_bits = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+					 EPOLLET | EPOLLEXCLUSIVE;
 
 struct Op {
 	Code code;
@@ -53,7 +59,7 @@ enum fork { fork_close, fork_act, fork_ep, fork_fd, fork_events, fork_stay, fork
 }
 
 namespace is {
-// The last two epoll does not have: execute.cpp has something stand in for them.
+// The last two epoll does not have: beyond.cpp has something stand in for them.
 enum op : std::uint32_t { add, mod, del, zero, four, minus, set, drop, disable, ops, usual_ops = drop };
 enum ptr : std::uint32_t { ptr_ok, ptr_null, ptr_none, ptr_straddle, ptr_kernel, ptr_readonly, ptrs };
 enum form : std::uint32_t { plain, pwait, pwait2, forms };

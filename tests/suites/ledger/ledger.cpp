@@ -81,12 +81,3 @@ pid_t start_doubtful_child(const std::function<int()> &body)
 		return body();
 	});
 }
-
-int status_within(pid_t child, int ms)
-{
-	int status = 0;
-
-	if (!eventually([&] { return must_libc(waitpid(child, &status, WNOHANG), "waitpid") == child; }, ms))
-		return -1;
-	return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
-}

@@ -39,5 +39,3 @@ std::optional<Pair> make_vsock();
 // A child that may hang in the kernel for good. It says nothing, so that nobody waits
 // for the end of its output.
 pid_t start_doubtful_child(const std::function<int()> &body);
-// Its answer; -1 if it hangs
-int status_within(pid_t child, int ms);

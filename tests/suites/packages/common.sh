@@ -4,37 +4,8 @@
 # What the steps inside a machine share; sourced. They say what all tests say.
 set -uo pipefail
 
-# shellcheck source=tests/fixtures/tally.sh
-. /run/fixtures/tally.sh
-
-# Whether COMMAND succeeds; what it says is shown where it fails, and is in $said.
-said=
-try() { # NAME COMMAND...
-	local name=$1 rc=0
-	shift
-
-	said=$("$@" 2>&1 | tr -d '\r') || rc=$?
-	if ((!rc)); then
-		ok "$name"
-	else
-		not_ok "$name" "status $rc of: $*"
-		show
-	fi
-	return "$rc"
-}
-
-# What the last one said, if that is long its end.
-show() {
-	tail -n 40 <<<"$said" | sed 's/^/  | /'
-}
-
-is() { # NAME WHAT EXPECTED
-	if [[ $2 == "$3" ]]; then
-		ok "$1"
-	else
-		not_ok "$1" "it is '$2', not '$3'"
-	fi
-}
+# shellcheck source=tests/fixtures/commands.sh
+. /run/fixtures/commands.sh
 
 # Packages of ours by name, the others' by theirs.
 install_packages() { # NAME...
