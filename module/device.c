@@ -125,7 +125,7 @@ static int instance_fadvise(struct file *file, loff_t offset, loff_t len,
 static noinline long ioctl_features(void __user *arg, size_t size)
 {
 	u64 features = MYEPOLL_FEATURE_TURN | MYEPOLL_FEATURE_OPS |
-		       MYEPOLL_FEATURE_OPTIONS;
+		       MYEPOLL_FEATURE_OPTIONS | MYEPOLL_FEATURE_TRACE;
 
 	if (myep_fast_door)
 		features |= MYEPOLL_FEATURE_FAST_DOOR;
@@ -201,7 +201,18 @@ static noinline long ioctl_set_options(struct file *file, void __user *arg, size
 	return myep_set_options(myep_of(file), options.flags, options.min_wait);
 }
 
-/* A structure that is longer than ours is filled up with 0: no option is set there. */
+/* A structure of the caller's that is longer than ours is filled up with 0. */
+static __always_inline long put_args(void __user *arg, size_t size, const void *args,
+				     size_t known)
+{
+	if (size < known)
+		return -EINVAL;
+	if (copy_to_user(arg, args, known) || clear_user(arg + known, size - known))
+		return -EFAULT;
+	return 0;
+}
+
+/* What is not known here is an option that is not set. */
 static noinline long ioctl_get_options(struct file *file, void __user *arg, size_t size)
 {
 	struct myep *ep = myep_of(file);
@@ -210,12 +221,18 @@ static noinline long ioctl_get_options(struct file *file, void __user *arg, size
 		.min_wait = READ_ONCE(ep->min_wait),
 	};
 
-	if (size < sizeof(options))
-		return -EINVAL;
-	if (copy_to_user(arg, &options, sizeof(options)) ||
-	    clear_user(arg + sizeof(options), size - sizeof(options)))
-		return -EFAULT;
-	return 0;
+	return put_args(arg, size, &options, sizeof(options));
+}
+
+static noinline long ioctl_info(struct file *file, void __user *arg, size_t size)
+{
+	struct myep *ep = myep_of(file);
+	struct myepoll_info info = {
+		.instance = myep_id(ep),
+		.flags	= ep->adopted ? MYEPOLL_INFO_ADOPTED : 0,
+	};
+
+	return put_args(arg, size, &info, sizeof(info));
 }
 
 /*
@@ -259,6 +276,8 @@ static __always_inline long instance_call(struct file *file, unsigned int cmd,
 		return ioctl_set_options(file, arg, _IOC_SIZE(cmd));
 	if (is_call(cmd, MYEPOLL_IOC_GET_OPTIONS, match))
 		return ioctl_get_options(file, arg, _IOC_SIZE(cmd));
+	if (is_call(cmd, MYEPOLL_IOC_INFO, match))
+		return ioctl_info(file, arg, _IOC_SIZE(cmd));
 	if (cmd == EPIOCSPARAMS || cmd == EPIOCGPARAMS)
 		return myep_busy_poll_ioctl(myep_of(file), cmd, arg);
 	/* As epoll answers since 6.9. */
@@ -325,11 +344,11 @@ long myep_create(unsigned int flags, bool adopted)
 	int fd, err;
 
 	err = myep_closes_are_seen();
-	if (err)
+	if (unlikely(err))
 		return err;
 
 	ep = myep_alloc();
-	if (!ep)
+	if (unlikely(!ep))
 		return -ENOMEM;
 	if (adopted) {
 		unsigned int mark = READ_ONCE(current->personality);
@@ -353,7 +372,9 @@ long myep_create(unsigned int flags, bool adopted)
 		goto err_fd;
 	}
 	ep->file = file;
-	fd_install(fd, file);
+	if (myep_tracing())
+		myep_trace_create(ep, fd);
+	fd_install(fd, ep->file);
 	return fd;
 
 err_fd:
@@ -430,6 +451,7 @@ int __init myep_device_init(void)
 	BUILD_BUG_ON(sizeof(struct myepoll_watch) != 24);
 	BUILD_BUG_ON(sizeof(struct myepoll_list) != 16);
 	BUILD_BUG_ON(sizeof(struct myepoll_options) != 16);
+	BUILD_BUG_ON(sizeof(struct myepoll_info) != 16);
 
 	if (!myep_fast_door)
 		static_branch_disable(&fast_door_open);

@@ -75,6 +75,8 @@ void myep_free(struct myep *ep)
  */
 void myep_release(struct myep *ep)
 {
+	if (myep_tracing())
+		myep_trace_release(ep);
 	myep_index_disown(ep);
 	myep_release_items(ep);
 	myep_put(ep);

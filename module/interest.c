@@ -397,7 +397,7 @@ static __always_inline int del_locked(struct myep *ep, struct file *file, int fd
 	return 0;
 }
 
-static int ctl_del(struct myep *ep, struct file *file, int fd)
+static __always_inline int ctl_del(struct myep *ep, struct file *file, int fd)
 {
 	int err;
 
@@ -505,30 +505,9 @@ static noinline int ctl_no_file(struct myep *ep, int op, int fd, u64 data)
 	return err;
 }
 
-/**
- * myep_ctl - the body of epoll_ctl(2)
- * @ep: the instance; the caller holds its file
- * @op: EPOLL_CTL_*
- * @fd: the file to watch, in the caller's table
- * @events: mask
- * @data: the caller's own
- *
- * The order of checks is epoll's, and part of the contract.
- *
- * Return: 0, or
- * * -EBADF	@fd is not open
- * * -EPERM	its file cannot be polled
- * * -EINVAL	it is @ep itself; a bad @op; a wrong use of EPOLLEXCLUSIVE; too
- *		many wakeup paths
- * * -ELOOP	a cycle, too deep a nesting, or a kernel epoll file
- * * -EEXIST, -ENOENT	as they say
- * * -ENOSPC	the user's max_user_watches
- * * -ENOMEM
- * * -EINTR	the thread is being killed
- *
- * and of MYEPOLL_CTL_* what uapi/myepoll.h says.
- */
-int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
+/* myep_ctl(), compiled once more for when somebody looks */
+static __always_inline int do_ctl(struct myep *ep, int op, int fd, __poll_t events,
+				  u64 data)
 {
 	struct fd target = fdget(fd);
 	struct file *file = fd_file(target);
@@ -556,6 +535,44 @@ int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
 out:
 	fdput(target);
 	return err;
+}
+
+static noinline int ctl_traced(struct myep *ep, int op, int fd, __poll_t events, u64 data)
+{
+	int err = do_ctl(ep, op, fd, events, data);
+
+	myep_trace_ctl(ep, op, fd, events, data, err);
+	return err;
+}
+
+/**
+ * myep_ctl - the body of epoll_ctl(2)
+ * @ep: the instance; the caller holds its file
+ * @op: EPOLL_CTL_*
+ * @fd: the file to watch, in the caller's table
+ * @events: mask
+ * @data: the caller's own
+ *
+ * The order of checks is epoll's, and part of the contract.
+ *
+ * Return: 0, or
+ * * -EBADF	@fd is not open
+ * * -EPERM	its file cannot be polled
+ * * -EINVAL	it is @ep itself; a bad @op; a wrong use of EPOLLEXCLUSIVE; too
+ *		many wakeup paths
+ * * -ELOOP	a cycle, too deep a nesting, or a kernel epoll file
+ * * -EEXIST, -ENOENT	as they say
+ * * -ENOSPC	the user's max_user_watches
+ * * -ENOMEM
+ * * -EINTR	the thread is being killed
+ *
+ * and of MYEPOLL_CTL_* what uapi/myepoll.h says.
+ */
+int myep_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data)
+{
+	if (myep_tracing())
+		return ctl_traced(ep, op, fd, events, data);
+	return do_ctl(ep, op, fd, events, data);
 }
 
 /* An ADD to a graph of instances changes that, and takes nest_mutex and more. */

@@ -85,12 +85,13 @@
  *   file		set once; cleared by ->release under the lock of its bucket
  *   watchers		atomic; raised by myep_nest_prepare() for the time of an ADD, and
  *			under nest_mutex for an item, until it is detached
- *   nest_seq, nest_depth, paths, paths_seq	nest_mutex
+ *   nest_seq, nest_known, nest_depth, paths	nest_mutex
  *   refs		refcount: the file, each item, each search upward, a queued rewake,
  *			each close by a worker
  *   busy_poll, options, min_wait	READ_ONCE/WRITE_ONCE
  *   closing		ep->mtx
  *   adopted, quota	set once
+ *   id		set once, by cmpxchg()
  *
  * struct myep_item
  *   ep, file, fd, balanced, alone	set once, before the item enters the index
@@ -275,7 +276,6 @@ struct myep_busy_poll {
  * @pending:	false: nothing is ready and no scan is under way
  * @rewake_uring: @rewake has to pass EPOLL_URING_WAKE
  * @rewoken:	@rewake was used
- * @nest_depth:	result of the search @nest_seq
  * @busy_poll:	NAPI busy polling
  * @items:	all items
  * @places:	where walks stand, on @items: by enum myep_walker
@@ -292,7 +292,9 @@ struct myep_busy_poll {
  * @adopted:	made by a system call of epoll's (adopt.c)
  * @options:	MYEP_OPT_*
  * @nest_seq:	the last search that came by
- * @paths_seq:	the last search that counted @paths
+ * @id:		its number, or 0 while nobody has asked for it: myep_id()
+ * @nest_known:	what that search has found out: enum nest_known
+ * @nest_depth:	... links below or above
  * @rcu:	frees it where @rewake was used
  * @file:	the [myepoll] file, NULL once it is closed
  * @quota:	the creator's count of watches
@@ -303,7 +305,6 @@ struct myep {
 	bool pending;
 	bool rewake_uring;
 	bool rewoken;
-	u8 nest_depth;
 	struct myep_busy_poll busy_poll;
 	struct list_head items;
 	struct list_head places[2];
@@ -322,7 +323,9 @@ struct myep {
 	union {
 		struct {
 			u64 nest_seq;
-			u64 paths_seq;
+			u32 id;
+			u8 nest_known;
+			u8 nest_depth;
 		};
 		struct rcu_head rcu;
 	};
@@ -447,6 +450,42 @@ static inline struct myep *myep_of(const struct file *file)
 	return file->private_data;
 }
 
+/* trace.c */
+DECLARE_STATIC_KEY_FALSE(myep_trace_key);
+
+/* Is a tracepoint on? Not all are asked for here: see trace.c. */
+static __always_inline bool myep_tracing(void)
+{
+	return static_branch_unlikely(&myep_trace_key);
+}
+
+/* enum myep_woken - what became of a wakeup */
+enum myep_woken {
+	MYEP_QUEUED,		/* the item is on the ready list now */
+	MYEP_AGAIN,		/* it was there already */
+	MYEP_IGNORED,		/* its mask does not ask for these events */
+};
+
+/* enum myep_removed - who removed an item */
+enum myep_removed {
+	MYEP_BY_DEL,		/* EPOLL_CTL_DEL */
+	MYEP_BY_DROP,		/* MYEPOLL_CTL_DROP */
+	MYEP_BY_FILE,		/* the watched file was closed */
+	MYEP_BY_INSTANCE,	/* the instance was closed */
+};
+
+u32 myep_id(struct myep *ep);
+int myep_first_waiter(struct myep *ep);
+int myep_trace_reg(void);
+void myep_trace_unreg(void);
+void myep_trace_create(struct myep *ep, int fd);
+void myep_trace_release(struct myep *ep);
+void myep_trace_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data, int ret);
+void myep_trace_run(struct myep *ep, const struct myepoll_change *run, unsigned int n);
+void myep_trace_wake(struct myep_item *item, __poll_t key);
+void myep_trace_scan(struct myep_item *item, __poll_t events, int err);
+void myep_trace_remove(struct myep *ep, int fd, enum myep_removed why);
+
 /* instance.c */
 struct myep *myep_alloc(void);
 void myep_free(struct myep *ep);
@@ -554,6 +593,8 @@ __poll_t myep_poll_rotating(struct myep_item *item, struct file *file,
 			    poll_table *pt);
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
 		 bool sleeps);
+int myep_harvest_traced(struct myep *ep, struct epoll_event __user *events, int max,
+			bool sleeps);
 
 /**
  * myep_item_poll - ask the file of an item

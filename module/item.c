@@ -89,14 +89,8 @@ void myep_item_free(struct myep_item *item)
 		kmem_cache_free(myep_item_cache, item);
 }
 
-/**
- * myep_item_discard - the end of an item that is out of the index
- * @item: the item, which the caller has taken out
- *
- * Does not sleep: the close hook is one of the callers. Where ep->mtx is held,
- * somebody holds the instance's file, and the reference dropped here is not the last.
- */
-void myep_item_discard(struct myep_item *item)
+/* myep_item_discard(), compiled once more for closes */
+static __always_inline void discard(struct myep_item *item)
 {
 	struct myep *ep = item->ep;
 	bool busy;
@@ -114,6 +108,26 @@ void myep_item_discard(struct myep_item *item)
 
 	myep_quota_uncharge(ep->quota);
 	myep_put(ep);
+}
+
+/**
+ * myep_item_discard - the end of an item that is out of the index
+ * @item: the item, which the caller has taken out
+ *
+ * Does not sleep: the close hook is one of the callers. Where ep->mtx is held,
+ * somebody holds the instance's file, and the reference dropped here is not the last.
+ */
+void myep_item_discard(struct myep_item *item)
+{
+	discard(item);
+}
+
+/* The end of an item because of a close. Out of line: closes of other files come by here. */
+static noinline void item_orphaned(struct myep_item *item, enum myep_removed why)
+{
+	if (myep_tracing())
+		myep_trace_remove(item->ep, item->fd, why);
+	discard(item);
 }
 
 /**
@@ -152,7 +166,7 @@ void myep_release_items(struct myep *ep)
 
 		item = myep_index_take(file, ep, fd);
 		if (item)
-			myep_item_discard(item);
+			item_orphaned(item, MYEP_BY_INSTANCE);
 		cond_resched();
 	}
 }
@@ -171,7 +185,7 @@ void myep_file_closing(struct file *file)
 	struct myep_item *item;
 
 	while (unlikely(item = myep_index_take_any(file))) {
-		myep_item_discard(item);
+		item_orphaned(item, MYEP_BY_FILE);
 		/*
 		 * The trampoline stays: to Tasks RCU this is a preemption and no
 		 * sleep. Without preemption there is no such difference.

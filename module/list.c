@@ -172,6 +172,8 @@ int myep_drop_locked(struct myep *ep, int fd, u64 data, bool sleeps)
 	while ((item = myep_walk_next(&walk, NULL))) {
 		if (item->data == data) {
 			/* Removal A, in internal.h: the walk holds the file. */
+			if (myep_tracing())
+				myep_trace_remove(ep, item->fd, MYEP_BY_DROP);
 			item = myep_index_take(walk.file, ep, item->fd);
 			myep_item_discard(item);
 			err = 0;

@@ -28,10 +28,30 @@
 static DEFINE_MUTEX(nest_mutex);
 
 /*
- * The number of the search. An instance with this nest_seq has been visited; an item
- * with it has had the watchers of its file counted. nest_mutex.
+ * The number of the search. What an instance with this nest_seq is known for is in its
+ * nest_known. An item with it has had the watchers of its file counted. nest_mutex.
  */
 static u64 nest_seq;
+
+/* enum nest_known - bits of what a search has found out about an instance */
+enum nest_known {
+	NEST_VISITED	= 1,	/* it need not come by again; nest_depth, if it counts */
+	NEST_PATHS	= 2,	/* its paths */
+};
+
+static bool is_known(const struct myep *ep, enum nest_known what)
+{
+	return ep->nest_seq == nest_seq && ep->nest_known & what;
+}
+
+static void set_known(struct myep *ep, enum nest_known what)
+{
+	if (ep->nest_seq != nest_seq) {
+		ep->nest_seq = nest_seq;
+		ep->nest_known = 0;
+	}
+	ep->nest_known |= what;
+}
 
 /* More than any depth allowed: a cycle, or too deep. Sums of two do not wrap. */
 #define TOO_DEEP	(MYEP_MAX_NESTS + 1)
@@ -74,7 +94,7 @@ static int depth_below(struct myep *ep, struct myep *parent, int level)
 
 	if (ep == parent || level > MYEP_MAX_NESTS)
 		return TOO_DEEP;
-	if (ep->nest_seq == nest_seq)
+	if (is_known(ep, NEST_VISITED))
 		return ep->nest_depth;
 
 	myep_walk_start(&walk, ep, MYEP_WALKER_NESTING, parent);
@@ -85,7 +105,7 @@ static int depth_below(struct myep *ep, struct myep *parent, int level)
 	}
 	myep_walk_end(&walk);
 
-	ep->nest_seq = nest_seq;
+	set_known(ep, NEST_VISITED);
 	ep->nest_depth = min(depth, TOO_DEEP);
 	return ep->nest_depth;
 }
@@ -101,7 +121,7 @@ static int depth_above(struct myep *ep, int level)
 
 	if (level > MYEP_MAX_NESTS)
 		return TOO_DEEP;
-	if (ep->nest_seq == nest_seq)
+	if (is_known(ep, NEST_VISITED))
 		return ep->nest_depth;
 
 	while (file && depth < TOO_DEEP &&
@@ -112,7 +132,7 @@ static int depth_above(struct myep *ep, int level)
 	if (w.ep)
 		myep_put(w.ep);
 
-	ep->nest_seq = nest_seq;
+	set_known(ep, NEST_VISITED);
 	ep->nest_depth = min(depth, TOO_DEEP);
 	return ep->nest_depth;
 }
@@ -203,7 +223,7 @@ static const u16 *paths_above(struct myep *ep)
 
 	lockdep_assert_held(&nest_mutex);
 
-	if (ep->paths_seq == nest_seq)
+	if (is_known(ep, NEST_PATHS))
 		return ep->paths;
 
 	/* Most have no watchers, which needs no look into the index. */
@@ -216,7 +236,7 @@ static const u16 *paths_above(struct myep *ep)
 	}
 	paths[0] = top;
 	memcpy(ep->paths, paths, sizeof(paths));
-	ep->paths_seq = nest_seq;
+	set_known(ep, NEST_PATHS);
 	return ep->paths;
 }
 
@@ -256,9 +276,9 @@ static int check_paths(struct file *file, struct myep *parent)
 		return count_paths(file);
 
 	ep = myep_of(file);
-	if (ep->nest_seq == nest_seq)
+	if (is_known(ep, NEST_VISITED))
 		return 0;
-	ep->nest_seq = nest_seq;
+	set_known(ep, NEST_VISITED);
 
 	myep_walk_start(&walk, ep, MYEP_WALKER_NESTING, parent);
 	while (!err && myep_walk_next(&walk, is_counted)) {

@@ -113,7 +113,7 @@ void myep_wake_pollers(struct myep *ep)
  * EPOLL_URING_WAKE tells io_uring not to feed it further. The flag is also passed on
  * where it came with the wakeup.
  */
-static void pass_on(struct myep *ep, __poll_t extra)
+static __always_inline void pass_on(struct myep *ep, __poll_t extra)
 {
 	lockdep_assert_irqs_disabled();
 
@@ -186,19 +186,9 @@ static noinline bool wake_for_exclusive(struct myep_item *item, __poll_t events,
 	return woken;
 }
 
-/**
- * myep_wake - a watched file's wait queue is woken
- * @wait: an item's entry on it
- * @mode: unused
- * @sync: the waker is about to sleep: wake here, on this CPU
- * @key: the events, or 0 where the source does not say
- *
- * Called under the queue's lock, which keeps the item: unhook() waits for it.
- *
- * Return: 1 if the wakeup counts as consumed; a source that wakes exclusive
- * entries stops there.
- */
-int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
+/* myep_wake(), compiled twice: @traced only while somebody looks. */
+static __always_inline int do_wake(wait_queue_entry_t *wait, int sync, void *key,
+				   bool traced)
 {
 	struct myep_entry *entry = container_of(wait, struct myep_entry, wait);
 	struct myep_item *item = entry->item;
@@ -210,20 +200,22 @@ int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 
 	spin_lock_irqsave(&ep->wq.lock, flags);
 
+	if (traced)
+		myep_trace_wake(item, bits);
 	myep_busy_note(item);
 
 	events = READ_ONCE(item->events);
-	consumed = !(events & EPOLLEXCLUSIVE);
 
 	/* A one-shot watch that has fired asks for nothing. */
-	if (!(events & ~MYEP_PRIVATE_BITS))
+	if (!(events & ~MYEP_PRIVATE_BITS) || (bits && !(bits & events))) {
+		consumed = !(events & EPOLLEXCLUSIVE);
 		goto out;
-	if (bits && !(bits & events))
-		goto out;
+	}
 
 	if (list_empty(&item->ready_link))
 		item_link_ready(ep, item);
 
+	consumed = !(events & EPOLLEXCLUSIVE);
 	if (has_waiters(ep)) {
 		if (!consumed)
 			consumed = wake_for_exclusive(item, events, sync) &&
@@ -255,6 +247,30 @@ out:
 		smp_store_release(&entry->head, NULL);
 	}
 	return consumed;
+}
+
+static noinline int wake_traced(wait_queue_entry_t *wait, int sync, void *key)
+{
+	return do_wake(wait, sync, key, true);
+}
+
+/**
+ * myep_wake - a watched file's wait queue is woken
+ * @wait: an item's entry on it
+ * @mode: unused
+ * @sync: the waker is about to sleep: wake here, on this CPU
+ * @key: the events, or 0 where the source does not say
+ *
+ * Called under the queue's lock, which keeps the item: unhook() waits for it.
+ *
+ * Return: 1 if the wakeup counts as consumed; a source that wakes exclusive
+ * entries stops there.
+ */
+int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
+{
+	if (myep_tracing())
+		return wake_traced(wait, sync, key);
+	return do_wake(wait, sync, key, false);
 }
 
 /*
@@ -532,7 +548,7 @@ struct batch {
  *
  * Return: true if there are no more.
  */
-static bool batch_hold(struct batch *b, struct list_head *list, int max)
+static __always_inline bool batch_hold(struct batch *b, struct list_head *list, int max)
 {
 	int want = min(max, BATCH);
 	struct list_head *last = list;
@@ -569,7 +585,7 @@ static bool batch_hold(struct batch *b, struct list_head *list, int max)
 }
 
 /* Under ep->mtx alone. */
-static void batch_poll(struct batch *b)
+static __always_inline void batch_poll(struct batch *b)
 {
 	poll_table pt;
 	int ready = 0;
@@ -615,6 +631,15 @@ fault:
 	return event - events;
 }
 
+/* What was done with is told. */
+static noinline void trace_batch(const struct batch *b)
+{
+	int i;
+
+	for (i = 0; i < b->stop; i++)
+		myep_trace_scan(b->item[i], b->revents[i], 0);
+}
+
 /*
  * batch_put() where files wait to be closed, which must not wait for a page of the
  * buffer. If one is missing, the files are closed before it is brought in.
@@ -641,7 +666,7 @@ static noinline int put_and_close(struct myep *ep, struct batch *b,
  * Return: the last of those that were delivered and stay, at the head of the list,
  * for the caller to move to the end; or NULL.
  */
-static struct list_head *batch_give_back(struct batch *b)
+static __always_inline struct list_head *batch_give_back(struct batch *b)
 {
 	struct list_head *staying = NULL;
 	int i;
@@ -662,8 +687,8 @@ static struct list_head *batch_give_back(struct batch *b)
 }
 
 /* Move the head of @from, up to @last, to the end of @to. */
-static void move_head(struct list_head *from, struct list_head *last,
-		      struct list_head *to)
+static __always_inline void move_head(struct list_head *from, struct list_head *last,
+				      struct list_head *to)
 {
 	LIST_HEAD(head);
 
@@ -678,8 +703,9 @@ static void move_head(struct list_head *from, struct list_head *last,
  *
  * Return: see myep_harvest().
  */
-static int harvest_many(struct myep *ep, struct epoll_event __user *events,
-			int max)
+static __always_inline int do_harvest_many(struct myep *ep,
+					   struct epoll_event __user *events, int max,
+					   bool traced)
 	__must_hold(&ep->wq.lock)
 {
 	struct list_head *from = &ep->ready, *to = &ep->ready;
@@ -704,6 +730,8 @@ static int harvest_many(struct myep *ep, struct epoll_event __user *events,
 			done += batch_put(&batch, events + done);
 		else
 			done += put_and_close(ep, &batch, events + done);
+		if (traced)
+			trace_batch(&batch);
 		spin_lock_irq(&ep->wq.lock);
 
 		staying = batch_give_back(&batch);
@@ -721,7 +749,21 @@ static int harvest_many(struct myep *ep, struct epoll_event __user *events,
 	return done;
 }
 
-static int put_event(struct epoll_event __user *event, __poll_t revents,
+static noinline int harvest_many(struct myep *ep, struct epoll_event __user *events,
+				 int max)
+	__must_hold(&ep->wq.lock)
+{
+	return do_harvest_many(ep, events, max, false);
+}
+
+static noinline int harvest_many_traced(struct myep *ep,
+					struct epoll_event __user *events, int max)
+	__must_hold(&ep->wq.lock)
+{
+	return do_harvest_many(ep, events, max, true);
+}
+
+static __always_inline int put_event(struct epoll_event __user *event, __poll_t revents,
 		     u64 data)
 {
 	if (!user_write_access_begin(event, sizeof(*event)))
@@ -741,7 +783,8 @@ fault:
  * comes behind the item, which then goes to the tail if it stays. Locks and result
  * as in harvest_many().
  */
-static int harvest_one(struct myep *ep, struct epoll_event __user *event)
+static __always_inline int harvest_one(struct myep *ep,
+				       struct epoll_event __user *event, bool traced)
 	__must_hold(&ep->wq.lock)
 {
 	struct myep_item *item = list_first_entry(&ep->ready,
@@ -758,6 +801,8 @@ static int harvest_one(struct myep *ep, struct epoll_event __user *event)
 	revents = poll_held(item, &pt, 1);
 	if (likely(revents))
 		n = put_event(event, revents, item->data) ? -EFAULT : 1;
+	if (traced)
+		myep_trace_scan(item, revents, n);
 
 	spin_lock_irq(&ep->wq.lock);
 	if (unlikely(!item_give_back(item) || n < 0))
@@ -766,6 +811,32 @@ static int harvest_one(struct myep *ep, struct epoll_event __user *event)
 		item_retire(item);
 	else if (!list_is_last(&item->ready_link, &ep->ready))
 		list_move_tail(&item->ready_link, &ep->ready);
+	return n;
+}
+
+/* myep_harvest(), compiled twice */
+static __always_inline int harvest(struct myep *ep, struct epoll_event __user *events,
+				   int max, bool sleeps, bool traced)
+{
+	int n = 0;
+
+	/* Busy descriptors must not keep a killed thread here. */
+	if (unlikely(fatal_signal_pending(current))) {
+		pass_wakeup(ep);
+		return -EINTR;
+	}
+
+	mutex_lock(&ep->mtx);
+	scan_start(ep);
+	if (list_is_singular(&ep->ready) ||
+	    (max == 1 && !list_empty(&ep->ready)))
+		n = harvest_one(ep, events, traced);
+	if (!n && !list_empty(&ep->ready))
+		n = traced ? harvest_many_traced(ep, events, max) :
+			     harvest_many(ep, events, max);
+	scan_end(ep);
+	myep_close_dropped(ep, sleeps && !n);
+	mutex_unlock(&ep->mtx);
 	return n;
 }
 
@@ -784,23 +855,12 @@ static int harvest_one(struct myep *ep, struct epoll_event __user *event)
 int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
 		 bool sleeps)
 {
-	int n = 0;
+	return harvest(ep, events, max, sleeps, false);
+}
 
-	/* Busy descriptors must not keep a killed thread here. */
-	if (unlikely(fatal_signal_pending(current))) {
-		pass_wakeup(ep);
-		return -EINTR;
-	}
-
-	mutex_lock(&ep->mtx);
-	scan_start(ep);
-	if (list_is_singular(&ep->ready) ||
-	    (max == 1 && !list_empty(&ep->ready)))
-		n = harvest_one(ep, events);
-	if (!n && !list_empty(&ep->ready))
-		n = harvest_many(ep, events, max);
-	scan_end(ep);
-	myep_close_dropped(ep, sleeps && !n);
-	mutex_unlock(&ep->mtx);
-	return n;
+/* The same, for who looks: myep_tracing(). */
+int myep_harvest_traced(struct myep *ep, struct epoll_event __user *events, int max,
+			bool sleeps)
+{
+	return harvest(ep, events, max, sleeps, true);
 }

@@ -98,6 +98,8 @@ static noinline int make_changes(struct myep *ep, struct myepoll_turn *turn)
 			return made;
 		mutex_unlock(&ep->mtx);
 
+		if (myep_tracing())
+			myep_trace_run(ep, run, made);
 		turn->done += made;
 		if (write_results(at, run, made))
 			return -EFAULT;

@@ -12,6 +12,7 @@
 #include <linux/signal.h>
 
 #include "internal.h"
+#include "trace.h"
 
 /*
  * As in select(2) and epoll_wait(2): a sleep may end 0.1% late (0.5% if niced),
@@ -186,10 +187,10 @@ static void gather(struct myep *ep, int max, const ktime_t *deadline)
 	spin_unlock_irq(&ep->wq.lock);
 }
 
-/* wait_until(), compiled twice: with @options only for instances that have some. */
+/* wait_until(), compiled twice: with @options and @traced only where there is one. */
 static __always_inline int do_wait_until(struct myep *ep,
 					 struct epoll_event __user *events, int max,
-					 s64 timeout, u8 options)
+					 s64 timeout, u8 options, bool traced)
 {
 	ktime_t deadline, *to = NULL;
 	bool avail = READ_ONCE(ep->pending);
@@ -210,7 +211,8 @@ static __always_inline int do_wait_until(struct myep *ep,
 
 	for (;;) {
 		if (avail) {
-			n = myep_harvest(ep, events, max, !timed_out);
+			n = traced ? myep_harvest_traced(ep, events, max, !timed_out) :
+				     myep_harvest(ep, events, max, !timed_out);
 			if (n)
 				return n;
 		}
@@ -226,11 +228,11 @@ static __always_inline int do_wait_until(struct myep *ep,
 	}
 }
 
-static noinline int wait_with_options(struct myep *ep,
-				      struct epoll_event __user *events, int max,
-				      s64 timeout, u8 options)
+static noinline int wait_otherwise(struct myep *ep,
+				   struct epoll_event __user *events, int max,
+				   s64 timeout, u8 options, bool traced)
 {
-	return do_wait_until(ep, events, max, timeout, options);
+	return do_wait_until(ep, events, max, timeout, options, traced);
 }
 
 /* myep_wait() that may sleep. Out of line: timeout 0 then needs no stack frame. */
@@ -241,8 +243,23 @@ static noinline int wait_until(struct myep *ep,
 	u8 options = READ_ONCE(ep->options);
 
 	if (unlikely(options))
-		return wait_with_options(ep, events, max, timeout, options);
-	return do_wait_until(ep, events, max, timeout, 0);
+		return wait_otherwise(ep, events, max, timeout, options, false);
+	return do_wait_until(ep, events, max, timeout, 0, false);
+}
+
+static noinline int wait_traced(struct myep *ep, struct epoll_event __user *events, int max,
+				s64 timeout)
+{
+	int ret = 0;
+
+	trace_myepoll_wait_enter(ep, max, timeout);
+	if (timeout)
+		ret = wait_otherwise(ep, events, max, timeout, READ_ONCE(ep->options),
+				     true);
+	else if (READ_ONCE(ep->pending))
+		ret = myep_harvest_traced(ep, events, max, false);
+	trace_myepoll_wait_exit(ep, ret);
+	return ret;
 }
 
 /**
@@ -258,6 +275,8 @@ static noinline int wait_until(struct myep *ep,
 int myep_wait(struct myep *ep, struct epoll_event __user *events, int max,
 	      s64 timeout)
 {
+	if (myep_tracing())
+		return wait_traced(ep, events, max, timeout);
 	if (timeout)
 		return wait_until(ep, events, max, timeout);
 	if (!READ_ONCE(ep->pending))

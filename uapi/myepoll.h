@@ -140,6 +140,8 @@ struct myepoll_wait {
 #define MYEPOLL_FEATURE_OPS		(1ULL << 2)
 /* MYEPOLL_IOC_SET_OPTIONS and MYEPOLL_IOC_GET_OPTIONS, with all MYEPOLL_OPT_* below */
 #define MYEPOLL_FEATURE_OPTIONS		(1ULL << 3)
+/* MYEPOLL_IOC_INFO, and the tracepoints of the system "myepoll", if the kernel has any */
+#define MYEPOLL_FEATURE_TRACE		(1ULL << 4)
 
 /*
  * The fast door
@@ -334,6 +336,28 @@ struct myepoll_options {
 
 #define MYEPOLL_IOC_SET_OPTIONS	_IOW(MYEPOLL_IOC_MAGIC, 0x06, struct myepoll_options)
 #define MYEPOLL_IOC_GET_OPTIONS	_IOR(MYEPOLL_IOC_MAGIC, 0x07, struct myepoll_options)
+
+/* What struct myepoll_info says of an instance: */
+#define MYEPOLL_INFO_ADOPTED	0x1	/* made by epoll_create(2), see "Adoption" below */
+
+/**
+ * struct myepoll_info - argument of MYEPOLL_IOC_INFO
+ * @instance:	the number that tracepoints call the instance by
+ * @flags:	MYEPOLL_INFO_*
+ * @reserved:	0
+ *
+ * Numbers begin with 1, and are not used again before 2^32 others were. An instance gets
+ * one when somebody asks, or a tracepoint tells of it for the first time.
+ *
+ * Errors: EINVAL, EFAULT.
+ */
+struct myepoll_info {
+	__u64 instance;
+	__u32 flags;
+	__u32 reserved;
+};
+
+#define MYEPOLL_IOC_INFO	_IOR(MYEPOLL_IOC_MAGIC, 0x08, struct myepoll_info)
 
 /*
  * Adoption

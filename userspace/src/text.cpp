@@ -78,6 +78,7 @@ std::string to_string(feature set)
 		{ feature::turn, "turn" },
 		{ feature::ops, "ops" },
 		{ feature::options, "options" },
+		{ feature::trace, "trace" },
 	};
 
 	return text_of(set, names);

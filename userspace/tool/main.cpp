@@ -6,7 +6,7 @@
  * called when its turn comes. Errors are exceptions (tool.hpp), and have one form, a line
  * "myepoll: TEXT" on stderr.
  */
-#include "run.hpp"
+#include "subcommand.hpp"
 #include "tool.hpp"
 
 #include <CLI/App.hpp>
@@ -15,6 +15,7 @@
 
 #include <exception>
 #include <new>
+#include <string_view>
 
 #include <unistd.h>
 
@@ -29,6 +30,32 @@ void tool::say_line(const std::string &text) noexcept
 	}
 }
 
+bool tool::subcommand::parsed() const
+{
+	return app_->parsed();
+}
+
+int tool::subcommand::cut_command(int argc, char **argv, char **&command) const
+{
+	if (argc < 2 || argv[1] != app_->get_name())
+		return argc;
+	for (int i = 2; i < argc; i++) {
+		const std::string_view word = argv[i];
+
+		if (word == "--" || !word.starts_with('-') || word == "-") {
+			command = argv + i + (word == "--");
+			return i;
+		}
+
+		const CLI::Option *option = app_->get_option_no_throw(argv[i]);
+
+		/* "--door ioctl" is two words */
+		if (option && option->get_items_expected_min() > 0)
+			i++;
+	}
+	return argc;
+}
+
 static int parse_and_run(int argc, char **argv)
 {
 	CLI::App app("Programs on myepoll, the epoll of a kernel module.", "myepoll");
@@ -37,21 +64,36 @@ static int parse_and_run(int argc, char **argv)
 	app.require_subcommand(0, 1);
 	app.footer("\"myepoll SUBCOMMAND --help\" says more.");
 
-	tool::run run(app);
-	const int ours = run.cut(argc, argv);
+	std::vector<std::unique_ptr<tool::subcommand>> all;
+
+	for (auto make : { tool::make_run })
+		all.push_back(make(app));
+	for (const auto &one : all)
+		argc = one->cut(argc, argv);
+
+	const auto chosen = [&all]() -> tool::subcommand * {
+		for (const auto &one : all)
+			if (one->parsed())
+				return one.get();
+		return nullptr;
+	};
 
 	try {
-		app.parse(ours, argv);
+		app.parse(argc, argv);
 	} catch (const CLI::ParseError &e) {
 		/* Help and version are errors to CLI11, with the status 0. */
 		if (e.get_exit_code() == 0)
 			return app.exit(e);
-		throw tool::failure(tool::failed, std::string(e.what()) +
-			(run.parsed() ? "; see \"myepoll run --help\"" : "; see \"myepoll --help\""));
+
+		const auto asked = app.get_subcommands();
+
+		throw tool::failure(tool::failed,
+				    fmt::format("{}; see \"myepoll {}--help\"", e.what(),
+						asked.empty() ? "" : asked[0]->get_name() + " "));
 	}
-	if (!run.parsed())
-		throw tool::failure(tool::failed, "no subcommand; see \"myepoll --help\"");
-	run.execute();
+	if (tool::subcommand *one = chosen())
+		return one->execute();
+	throw tool::failure(tool::failed, "no subcommand; see \"myepoll --help\"");
 }
 
 int main(int argc, char **argv)

@@ -66,63 +66,38 @@ void set(const char *variable, const std::string &value)
 
 } // namespace
 
-tool::run::run(CLI::App &app)
-	: app_(app.add_subcommand("run", "Execute a program on myepoll without recompiling it"))
+tool::run::run(CLI::App &application)
+	: subcommand(application.add_subcommand("run",
+						"Execute a program on myepoll without recompiling it"))
 {
-	app_->formatter(std::make_shared<formatter>());
-	app_->footer(more);
+	app().formatter(std::make_shared<formatter>());
+	app().footer(more);
 
-	auto *adopt = app_->add_flag("--adopt", adopt_, "By adoption, or not at all");
-	auto *preload = app_->add_flag("--preload", preload_,
+	auto *adopt = app().add_flag("--adopt", adopt_, "By adoption, or not at all");
+	auto *preload = app().add_flag("--preload", preload_,
 				       "By the preload library, or not at all");
 
 	adopt->excludes(preload);
-	app_->add_flag("--strict", strict_,
+	app().add_flag("--strict", strict_,
 		       "Rather not run than on the kernel's epoll: refuse where there would be a\n"
 		       "warning; with preload, MYEPOLL_STRICT=1");
-	app_->add_flag("--stats", stats_,
+	app().add_flag("--stats", stats_,
 		       "At exit, say what was served by whom (MYEPOLL_STATS=1);\n"
 		       "implies --preload");
-	app_->add_option("--door", door_, "The way into the module (MYEPOLL_DOOR); implies --preload")
+	app().add_option("--door", door_, "The way into the module (MYEPOLL_DOOR); implies --preload")
 		->check(CLI::IsMember({ "fast", "ioctl" }))
 		->type_name("DOOR");
-	app_->add_flag("--fair", options_.fair,
+	app().add_flag("--fair", options_.fair,
 		       "Wake threads that wait by turns, and instances that watch a file\n"
 		       "exclusively (MYEPOLL_FAIR=1)");
-	app_->add_flag("--balance", options_.balance,
+	app().add_flag("--balance", options_.balance,
 		       "Wake one worker for a connection, by turns: processes and threads that\n"
 		       "each wait for the same listening socket (MYEPOLL_BALANCE=1)");
-	app_->add_option("--min-wait", min_wait_,
+	app().add_option("--min-wait", min_wait_,
 			 "Gather events for so long, as 200us or 1ms, up to 65535us\n"
 			 "(MYEPOLL_MIN_WAIT); by adoption, 1 to 63 times 1, 10, 100 or 1000us")
 		->type_name("TIME");
-	app_->add_flag("-q,--quiet", quiet_, "Say nothing on stderr but why COMMAND is not run");
-}
-
-int tool::run::cut(int argc, char **argv)
-{
-	if (argc < 2 || std::string_view(argv[1]) != "run")
-		return argc;
-	for (int i = 2; i < argc; i++) {
-		const std::string_view word = argv[i];
-
-		if (word == "--" || !word.starts_with('-') || word == "-") {
-			command_ = argv + i + (word == "--");
-			return i;
-		}
-
-		const CLI::Option *option = app_->get_option_no_throw(argv[i]);
-
-		/* "--door ioctl" is two words */
-		if (option && option->get_items_expected_min() > 0)
-			i++;
-	}
-	return argc;
-}
-
-bool tool::run::parsed() const
-{
-	return app_->parsed();
+	app().add_flag("-q,--quiet", quiet_, "Say nothing on stderr but why COMMAND is not run");
 }
 
 void tool::run::read_options()
@@ -214,7 +189,7 @@ void tool::run::set_environment() const
 		set("MYEPOLL_MIN_WAIT", fmt::format("{}us", options_.min_wait));
 }
 
-void tool::run::execute()
+int tool::run::execute()
 {
 	if (!command_ || !*command_)
 		throw failure(failed, "run: no command; see \"myepoll run --help\"");
@@ -232,4 +207,9 @@ void tool::run::execute()
 
 	throw failure(error == ENOENT ? not_found : cannot_execute,
 		      fmt::format("{}: {}", command_[0], strerror(error)));
+}
+
+std::unique_ptr<tool::subcommand> tool::make_run(CLI::App &app)
+{
+	return std::make_unique<run>(app);
 }

@@ -5,33 +5,21 @@
 #ifndef MYEPOLL_TOOL_RUN_HPP
 #define MYEPOLL_TOOL_RUN_HPP
 
+#include "subcommand.hpp"
 #include "ways.hpp"
 
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace tool {
 
-class run {
+class run : public subcommand {
 public:
 	explicit run(CLI::App &app);
-	run(const run &) = delete;
-	run &operator=(const run &) = delete;
 
-	/*
-	 * Takes the command off the end of main()'s arguments, if they are those of "run",
-	 * and returns how many are left. CLI11 must not see it: it drops a "--", takes "[a]"
-	 * for a list, and the name of another subcommand for that.
-	 */
-	int cut(int argc, char **argv);
-
-	bool parsed() const;
+	int cut(int argc, char **argv) override { return cut_command(argc, argv, command_); }
 
 	/* Becomes the command, or throws a failure. */
-	[[noreturn]] void execute();
+	[[noreturn]] int execute() override;
 
 private:
 	void read_options();
@@ -39,7 +27,6 @@ private:
 	void look_at_command(way chosen);
 	void set_environment() const;
 
-	CLI::App *app_;
 	char **command_ = nullptr;
 	bool adopt_ = false, preload_ = false;
 	bool strict_ = false, stats_ = false, quiet_ = false;

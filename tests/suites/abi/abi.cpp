@@ -28,6 +28,7 @@ static_assert(sizeof(myepoll_turn) == 56);
 static_assert(sizeof(myepoll_watch) == 24);
 static_assert(sizeof(myepoll_list) == 16);
 static_assert(sizeof(myepoll_options) == 16);
+static_assert(sizeof(myepoll_info) == 16);
 static_assert(MYEPOLL_CLOEXEC == EPOLL_CLOEXEC);
 static_assert(MYEPOLL_IOC_CREATE == 0x4008e700);
 static_assert(MYEPOLL_IOC_CTL == 0x4018e701);
@@ -37,6 +38,7 @@ static_assert(MYEPOLL_IOC_TURN == 0xc038e704);
 static_assert(MYEPOLL_IOC_LIST == 0x4010e705);
 static_assert(MYEPOLL_IOC_SET_OPTIONS == 0x4010e706);
 static_assert(MYEPOLL_IOC_GET_OPTIONS == 0x8010e707);
+static_assert(MYEPOLL_IOC_INFO == 0x8010e708);
 static_assert(MYEPOLL_FAST_CTL == 0x6d790001 && MYEPOLL_FAST_WAIT == 0x6d790002 &&
 	      MYEPOLL_FAST_TURN == 0x6d790003);
 static_assert(MYEPOLL_CTL_SET == 16 && MYEPOLL_CTL_DISABLE == 17 && MYEPOLL_CTL_DROP == 18);
@@ -144,7 +146,7 @@ TEST_CASE_METHOD(Abi, "FEATURES: on the device and on instances alike, and on no
 	CHECK(call(device, MYEPOLL_IOC_FEATURES, &of_device) == 0);
 	CHECK(call(ep, MYEPOLL_IOC_FEATURES, &of_instance) == 0);
 	CHECK(of_device == of_instance);
-	CHECK(of_device == (MYEPOLL_FEATURE_TURN | MYEPOLL_FEATURE_OPS | MYEPOLL_FEATURE_OPTIONS |
+	CHECK(of_device == (MYEPOLL_FEATURE_TURN | MYEPOLL_FEATURE_OPS | MYEPOLL_FEATURE_OPTIONS | MYEPOLL_FEATURE_TRACE |
 			    (open_door ? MYEPOLL_FEATURE_FAST_DOOR : 0)));
 	CHECK(call(ep, MYEPOLL_IOC_FEATURES, bad_event()) == -EFAULT);
 

@@ -72,7 +72,7 @@ bool is_call(unsigned long number, bool of_device)
 	if (of_device)
 		return bare == sized(MYEPOLL_IOC_CREATE, 0);
 	for (unsigned long call : { MYEPOLL_IOC_CTL, MYEPOLL_IOC_WAIT, MYEPOLL_IOC_TURN, MYEPOLL_IOC_LIST,
-				    MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS })
+				    MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS, MYEPOLL_IOC_INFO })
 		if (bare == sized(call, 0))
 			return true;
 	return false;
@@ -206,7 +206,7 @@ TEST_CASE_METHOD(Numbers, "every size of TURN, LIST and the options, by the fast
 			       size < sizeof(myepoll_list) ? -EINVAL : watched, "LIST of size", size);
 	argument.start_with(myepoll_options{});
 	for (std::size_t size = 0; size <= most; size++)
-		for (unsigned long number : { MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS })
+		for (unsigned long number : { MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS, MYEPOLL_IOC_INFO })
 			answers.expect(raw_ioctl(fd(), sized(number, size), argument.address()),
 				       size < sizeof(myepoll_options) ? -EINVAL : 0, "options of size", size);
 	CHECK(answers.verdict() == "");

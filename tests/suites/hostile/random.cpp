@@ -239,7 +239,7 @@ private:
 		constexpr unsigned long calls[] = { MYEPOLL_IOC_CTL, MYEPOLL_IOC_WAIT, MYEPOLL_IOC_FEATURES,
 						    MYEPOLL_IOC_TURN, MYEPOLL_IOC_LIST,
 						    MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS,
-						    MYEPOLL_IOC_CREATE };
+						    MYEPOLL_IOC_INFO, MYEPOLL_IOC_CREATE };
 		unsigned long number = calls[pick(std::size(calls))];
 		for (int n = pick(3); n >= 0; n--)
 			number ^= 1UL << pick(32);

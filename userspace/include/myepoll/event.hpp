@@ -62,6 +62,7 @@ enum class feature : std::uint64_t {
 	turn = MYEPOLL_FEATURE_TURN,	       /**< poller::turn(), poller::apply() */
 	ops = MYEPOLL_FEATURE_OPS,	       /**< set(), disable(), drop(), list() */
 	options = MYEPOLL_FEATURE_OPTIONS,     /**< poller::set_options() */
+	trace = MYEPOLL_FEATURE_TRACE,	       /**< tracepoints, for the tool myepoll(1) */
 };
 
 /**
