@@ -182,7 +182,7 @@ TEST_CASE_METHOD(Numbers, "every size of CREATE and FEATURES", "[growth]")
 	CHECK(miscounted() == "");
 }
 
-TEST_CASE_METHOD(Numbers, "every size of TURN, LIST and the options, by the fast door of any size at all", "[growth]")
+TEST_CASE_METHOD(Numbers, "every size of TURN, LIST, INFO and the options, by the fast door of any size at all", "[growth]")
 {
 	// What does nothing and succeeds
 	argument.start_with(myepoll_turn{});
@@ -206,9 +206,12 @@ TEST_CASE_METHOD(Numbers, "every size of TURN, LIST and the options, by the fast
 			       size < sizeof(myepoll_list) ? -EINVAL : watched, "LIST of size", size);
 	argument.start_with(myepoll_options{});
 	for (std::size_t size = 0; size <= most; size++)
-		for (unsigned long number : { MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS, MYEPOLL_IOC_INFO })
+		for (unsigned long number : { MYEPOLL_IOC_SET_OPTIONS, MYEPOLL_IOC_GET_OPTIONS })
 			answers.expect(raw_ioctl(fd(), sized(number, size), argument.address()),
 				       size < sizeof(myepoll_options) ? -EINVAL : 0, "options of size", size);
+	for (std::size_t size = 0; size <= most; size++)
+		answers.expect(raw_ioctl(fd(), sized(MYEPOLL_IOC_INFO, size), argument.address()),
+			       size < sizeof(myepoll_info) ? -EINVAL : 0, "INFO of size", size);
 	CHECK(answers.verdict() == "");
 	CHECK(changed() == "");
 	CHECK(miscounted() == "");
