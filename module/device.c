@@ -372,6 +372,7 @@ long myep_create(unsigned int flags, bool adopted)
 		goto err_fd;
 	}
 	ep->file = file;
+	/* Before the descriptor works, so that a close by another thread comes behind. */
 	if (myep_tracing())
 		myep_trace_create(ep, fd);
 	fd_install(fd, ep->file);

@@ -505,7 +505,7 @@ static noinline int ctl_no_file(struct myep *ep, int op, int fd, u64 data)
 	return err;
 }
 
-/* myep_ctl(), compiled once more for when somebody looks */
+/* myep_ctl(), compiled twice: "Tracing" in internal.h. */
 static __always_inline int do_ctl(struct myep *ep, int op, int fd, __poll_t events,
 				  u64 data)
 {
@@ -660,6 +660,8 @@ int myep_change_run(struct myep *ep, struct myepoll_change *run, unsigned int n,
 		else
 			err = -EBADF;
 		if (unlikely(err == MTX_LOST)) {
+			if (myep_tracing())
+				myep_trace_run(ep, run, c - run);
 			myep_fdput(word);
 			return -EINTR;
 		}

@@ -215,6 +215,25 @@
  *		up, so no event depends on it.
  *
  *
+ * Tracing
+ * -------
+ *
+ * trace.h has the tracepoints, and trace.c the functions that tell them. Nothing depends on
+ * them: they read what is there, under the locks that their caller has anyway, and change
+ * nothing but the number of an instance (myep_id()).
+ *
+ * One static key counts the tracepoints that are on. Each path asks it once, in
+ * myep_tracing(), and that is one instruction while all are off. On the paths that count,
+ * the answer is asked for at the beginning and the rest is compiled twice, with and
+ * without telling: do_wake(), harvest(), do_wait_until(), do_ctl(). Else the
+ * compiler would keep in registers what only the telling needs, and every call would
+ * pay for it. The copies differ in what "traced" says and in nothing else. Both are
+ * tested: suites named "traced" run with all tracepoints on.
+ *
+ * A call that has begun goes on as it began, when the key changes. Only a thread that
+ * sleeps in a wait asks again when it wakes up, since it may have slept for hours.
+ *
+ *
  * Foreign epoll
  * -------------
  *
@@ -453,7 +472,7 @@ static inline struct myep *myep_of(const struct file *file)
 /* trace.c */
 DECLARE_STATIC_KEY_FALSE(myep_trace_key);
 
-/* Is a tracepoint on? Not all are asked for here: see trace.c. */
+/* Is a tracepoint on, whichever it is? See "Tracing" above. */
 static __always_inline bool myep_tracing(void)
 {
 	return static_branch_unlikely(&myep_trace_key);

@@ -186,7 +186,7 @@ static noinline bool wake_for_exclusive(struct myep_item *item, __poll_t events,
 	return woken;
 }
 
-/* myep_wake(), compiled twice: @traced only while somebody looks. */
+/* myep_wake(), compiled twice: "Tracing" in internal.h. */
 static __always_inline int do_wake(wait_queue_entry_t *wait, int sync, void *key,
 				   bool traced)
 {
@@ -194,7 +194,7 @@ static __always_inline int do_wake(wait_queue_entry_t *wait, int sync, void *key
 	struct myep_item *item = entry->item;
 	struct myep *ep = item->ep;
 	__poll_t bits = key_to_poll(key);
-	bool consumed, pollers = false;
+	bool consumed = false, pollers = false;
 	unsigned long flags;
 	__poll_t events;
 
@@ -207,10 +207,10 @@ static __always_inline int do_wake(wait_queue_entry_t *wait, int sync, void *key
 	events = READ_ONCE(item->events);
 
 	/* A one-shot watch that has fired asks for nothing. */
-	if (!(events & ~MYEP_PRIVATE_BITS) || (bits && !(bits & events))) {
-		consumed = !(events & EPOLLEXCLUSIVE);
+	if (!(events & ~MYEP_PRIVATE_BITS))
 		goto out;
-	}
+	if (bits && !(bits & events))
+		goto out;
 
 	if (list_empty(&item->ready_link))
 		item_link_ready(ep, item);
@@ -264,7 +264,7 @@ static noinline int wake_traced(wait_queue_entry_t *wait, int sync, void *key)
  * Called under the queue's lock, which keeps the item: unhook() waits for it.
  *
  * Return: 1 if the wakeup counts as consumed; a source that wakes exclusive
- * entries stops there.
+ * entries stops there. Of other entries nobody looks at it.
  */
 int myep_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 {
@@ -631,7 +631,7 @@ fault:
 	return event - events;
 }
 
-/* What was done with is told. */
+/* Tell of all that the scan is done with. Under ep->mtx alone. */
 static noinline void trace_batch(const struct batch *b)
 {
 	int i;
@@ -814,7 +814,7 @@ static __always_inline int harvest_one(struct myep *ep,
 	return n;
 }
 
-/* myep_harvest(), compiled twice */
+/* myep_harvest(), compiled twice: "Tracing" in internal.h. */
 static __always_inline int harvest(struct myep *ep, struct epoll_event __user *events,
 				   int max, bool sleeps, bool traced)
 {
@@ -858,7 +858,7 @@ int myep_harvest(struct myep *ep, struct epoll_event __user *events, int max,
 	return harvest(ep, events, max, sleeps, false);
 }
 
-/* The same, for who looks: myep_tracing(). */
+/* The same, and tell what it finds. */
 int myep_harvest_traced(struct myep *ep, struct epoll_event __user *events, int max,
 			bool sleeps)
 {

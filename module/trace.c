@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * trace.c - the way that calls take while someone looks
+ * trace.c - what is told while somebody looks
  *
- * Owns the tracepoints of trace.h. Where one is on, myep_tracing() says so, and doors and
- * scans come by here. What only a wakeup, a create and a close have to tell stands where it
- * happens. No locks.
+ * Owns the tracepoints of trace.h, the numbers of instances, and the key that
+ * myep_tracing() asks: "Tracing" in internal.h. Others call the functions here, only where
+ * that says yes; wait.c tells by itself when a wait begins and ends. Takes no locks. What
+ * the callers hold stands at each function.
  */
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
 #include "../uapi/myepoll.h"
 
-/* Counts the tracepoints that are on, of those that are told from here. */
+/* Counts the tracepoints that are on. */
 DEFINE_STATIC_KEY_FALSE(myep_trace_key);
 
+/* The first user of a tracepoint comes; under the mutex of all tracepoints. */
 int myep_trace_reg(void)
 {
 	static_branch_inc(&myep_trace_key);
 	return 0;
 }
 
+/* The last one goes. Calls may be under way, and find the tracepoint off. */
 void myep_trace_unreg(void)
 {
 	static_branch_dec(&myep_trace_key);
@@ -29,7 +32,11 @@ void myep_trace_unreg(void)
  * myep_id - the number of an instance
  * @ep: the instance
  *
- * Any context. It gets one when somebody asks, so that others pay nothing.
+ * Any context. An instance gets its number when somebody asks for the first time, so that
+ * others pay nothing. Of those who ask at once, one is the first, and all answer what that
+ * one has set.
+ *
+ * Return: the number, never 0.
  */
 u32 myep_id(struct myep *ep)
 {
@@ -44,7 +51,15 @@ u32 myep_id(struct myep *ep)
 	return id;
 }
 
-/* Who sleeps at the head of the queue; under ep->wq.lock. Return: a thread's ID, or 0. */
+/**
+ * myep_first_waiter - who sleeps at the head of the queue of an instance
+ * @ep: the instance; under ep->wq.lock
+ *
+ * Only wait.c queues there, with the thread in ->private, and the thread cannot leave
+ * without the lock.
+ *
+ * Return: the thread's ID, or 0.
+ */
 int myep_first_waiter(struct myep *ep)
 {
 	wait_queue_entry_t *first;
@@ -54,12 +69,13 @@ int myep_first_waiter(struct myep *ep)
 	return first ? task_pid_nr(first->private) : 0;
 }
 
-/* @fd is going to be the instance's descriptor. */
+/* @fd is going to be the instance's descriptor, and is not yet. */
 void myep_trace_create(struct myep *ep, int fd)
 {
 	trace_myepoll_create(ep, fd);
 }
 
+/* In ->release, before anything is taken from the instance. */
 void myep_trace_release(struct myep *ep)
 {
 	trace_myepoll_release(ep);
@@ -73,6 +89,9 @@ void myep_trace_release(struct myep *ep)
  * @events: see myep_ctl()
  * @data: see myep_ctl()
  * @ret: its result
+ *
+ * Nothing is held, so another thread's change may be told before this one, though it was
+ * made after.
  */
 void myep_trace_ctl(struct myep *ep, int op, int fd, __poll_t events, u64 data, int ret)
 {
@@ -100,6 +119,9 @@ void myep_trace_run(struct myep *ep, const struct myepoll_change *run, unsigned 
  * myep_trace_wake - an item is being woken
  * @item: the item; under ep->wq.lock
  * @key: the events, or 0
+ *
+ * Asks what do_wake() is going to ask. Any context that may wake: RCU watches there, as
+ * the scheduler's own tracepoints in a wakeup need it.
  */
 void myep_trace_wake(struct myep_item *item, __poll_t key)
 {
@@ -122,7 +144,8 @@ void myep_trace_wake(struct myep_item *item, __poll_t key)
  */
 void myep_trace_scan(struct myep_item *item, __poll_t events, int err)
 {
-	if (err < 0)
+	/* One that has gone with its file meanwhile is told as removed. */
+	if (err < 0 || (!events && data_race(item->dead)))
 		return;
 	if (events)
 		trace_myepoll_deliver(item, events);

@@ -4,10 +4,10 @@
  *
  * They are an interface, which tools read and myepoll(4) describes: names and fields
  * stay, new fields come at the end. @instance is the number that MYEPOLL_IOC_INFO tells
- * too. @tgid is the process that makes the call, which for a close may be any; a wakeup
- * comes from anywhere, so there it says who is woken.
+ * too. @tgid is the process that makes the call, which for a close may be any. A wakeup
+ * comes from anywhere, so it says who is woken instead. @data is the watch's token.
  *
- * Off, they cost one instruction a path: myep_tracing() in internal.h.
+ * Who tells them, and what they cost while they are off: "Tracing" in internal.h.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM myepoll
@@ -20,7 +20,7 @@
 
 #include "internal.h"
 
-/* Plain numbers, for who parses the format. */
+/* By numbers: who reads the file "format" does not know our names for them. */
 #define myep_show_events(events)			\
 	__print_flags(events, "|",			\
 		{ 0x1,		"IN" },			\
@@ -78,7 +78,7 @@ TRACE_EVENT_FN(myepoll_create,
 	myep_trace_reg, myep_trace_unreg
 );
 
-/* Its last descriptor is closed. Watches that are left go next. */
+/* Its last descriptor is closed. The watches that are left go next. */
 TRACE_EVENT_FN(myepoll_release,
 
 	TP_PROTO(struct myep *ep),
@@ -109,8 +109,8 @@ TRACE_EVENT_FN(myepoll_ctl,
 
 	TP_STRUCT__entry(
 		__field(u32,	instance)
-		__field(u64,	data)
 		__field(int,	tgid)
+		__field(u64,	data)
 		__field(int,	op)
 		__field(int,	fd)
 		__field(u32,	events)
@@ -119,8 +119,8 @@ TRACE_EVENT_FN(myepoll_ctl,
 
 	TP_fast_assign(
 		__entry->instance = myep_id(ep);
-		__entry->data = data;
 		__entry->tgid = task_tgid_nr(current);
+		__entry->data = data;
 		__entry->op = op;
 		__entry->fd = fd;
 		__entry->events = (__force u32)events;
@@ -137,8 +137,8 @@ TRACE_EVENT_FN(myepoll_ctl,
 
 /*
  * The source of a watch wakes it, with the events of @key, or 0 where it does not say.
- * @waiter is the thread at the head of those that wait for the instance, 0 if there is
- * none. It is woken, unless @what is that nobody asked.
+ * @waiter is the thread at the head of those that sleep in a wait, 0 if there is none. It
+ * is woken, unless the wakeup is ignored, or the thread gathers and has not enough yet.
  */
 TRACE_EVENT_FN(myepoll_wake,
 
@@ -148,8 +148,8 @@ TRACE_EVENT_FN(myepoll_wake,
 
 	TP_STRUCT__entry(
 		__field(u32,	instance)
-		__field(u64,	data)
 		__field(int,	fd)
+		__field(u64,	data)
 		__field(u32,	key)
 		__field(int,	what)
 		__field(int,	waiter)
@@ -157,8 +157,9 @@ TRACE_EVENT_FN(myepoll_wake,
 
 	TP_fast_assign(
 		__entry->instance = myep_id(item->ep);
-		__entry->data = data_race(item->data);
 		__entry->fd = item->fd;
+		/* MOD may be setting it, in one store. */
+		__entry->data = data_race(item->data);
 		__entry->key = (__force u32)key;
 		__entry->what = what;
 		__entry->waiter = myep_first_waiter(item->ep);
@@ -184,8 +185,8 @@ DECLARE_EVENT_CLASS(myepoll_scan,
 
 	TP_STRUCT__entry(
 		__field(u32,	instance)
-		__field(u64,	data)
 		__field(int,	tgid)
+		__field(u64,	data)
 		__field(int,	fd)
 		__field(u32,	events)
 		__field(u32,	mask)
@@ -193,8 +194,8 @@ DECLARE_EVENT_CLASS(myepoll_scan,
 
 	TP_fast_assign(
 		__entry->instance = myep_id(item->ep);
-		__entry->data = item->data;
 		__entry->tgid = task_tgid_nr(current);
+		__entry->data = item->data;
 		__entry->fd = item->fd;
 		__entry->events = (__force u32)events;
 		__entry->mask = (__force u32)item->events;
@@ -217,8 +218,8 @@ DEFINE_EVENT_FN(myepoll_scan, myepoll_deliver,
 
 /*
  * A wait has asked the file of a watch that was on the ready list, and there is no event
- * (any more). So it is for a level-triggered one after each delivery; where
- * it was woken since then, the wakeup was in vain.
+ * (any more). This is how a level-triggered watch leaves the list after its last event. If
+ * the watch was woken since it was last asked, the wakeup was in vain.
  */
 DEFINE_EVENT_FN(myepoll_scan, myepoll_not_ready,
 	TP_PROTO(struct myep_item *item, __poll_t events),
@@ -235,15 +236,15 @@ TRACE_EVENT_FN(myepoll_wait_enter,
 
 	TP_STRUCT__entry(
 		__field(u32,	instance)
-		__field(s64,	timeout)
 		__field(int,	tgid)
+		__field(s64,	timeout)
 		__field(int,	maxevents)
 	),
 
 	TP_fast_assign(
 		__entry->instance = myep_id(ep);
-		__entry->timeout = timeout;
 		__entry->tgid = task_tgid_nr(current);
+		__entry->timeout = timeout;
 		__entry->maxevents = maxevents;
 	),
 
@@ -279,7 +280,7 @@ TRACE_EVENT_FN(myepoll_wait_exit,
 	myep_trace_reg, myep_trace_unreg
 );
 
-/* A watch is gone. */
+/* A watch goes. By a close it is told just before, by DEL after. */
 TRACE_EVENT_FN(myepoll_remove,
 
 	TP_PROTO(struct myep *ep, int fd, enum myep_removed why),

@@ -187,7 +187,24 @@ static void gather(struct myep *ep, int max, const ktime_t *deadline)
 	spin_unlock_irq(&ep->wq.lock);
 }
 
-/* wait_until(), compiled twice: with @options and @traced only where there is one. */
+/*
+ * A thread that slept already when somebody began to look has an event: tell of it. Who
+ * sees the wakeup also sees what has become of it.
+ */
+static noinline int harvest_after_all(struct myep *ep, struct epoll_event __user *events,
+				      int max, bool sleeps)
+{
+	int n = myep_harvest_traced(ep, events, max, sleeps);
+
+	if (n)
+		trace_myepoll_wait_exit(ep, n);
+	return n;
+}
+
+/*
+ * wait_until(), compiled twice: with @options and @traced only where one of them is set.
+ * See "Tracing" in internal.h.
+ */
 static __always_inline int do_wait_until(struct myep *ep,
 					 struct epoll_event __user *events, int max,
 					 s64 timeout, u8 options, bool traced)
@@ -225,6 +242,12 @@ static __always_inline int do_wait_until(struct myep *ep,
 			return -EINTR;
 		avail = wait_sleep(ep, to, slack, &timed_out,
 				   options & MYEP_OPT_FAIR);
+		if (!traced && myep_tracing() && avail) {
+			n = harvest_after_all(ep, events, max, !timed_out);
+			if (n)
+				return n;
+			avail = false;
+		}
 	}
 }
 
