@@ -136,6 +136,37 @@ TEST_CASE_METHOD(Tidy, "turns, SET, DISABLE, DROP, LIST and closes on the same f
 	CHECK(ep.wait() == Events{ { EPOLLIN, 5 } });
 }
 
+TEST_CASE_METHOD(Tidy, "a number: who asks at the same time gets the same", "[info]")
+{
+	if (skip_unless(!be().native(), "only an instance of the module has one"))
+		return;
+	std::atomic<int> asked{ -1 };
+	std::atomic<unsigned long> theirs{ 0 };
+	auto number_of = [](int fd) {
+		myepoll_info info{};
+		return ioctl(fd, MYEPOLL_IOC_INFO, &info) ? 0ul : static_cast<unsigned long>(info.instance);
+	};
+
+	Race race;
+	race.run(1, [&](auto &) {
+		Instance ep;
+		asked = ep.fd();
+		const unsigned long mine = number_of(ep.fd());
+		while (!theirs)
+			std::this_thread::yield();
+		if (theirs.exchange(0) != mine)
+			race.fail("two numbers for one instance");
+	});
+	race.run_beside(1, [&](auto &) {
+		const int fd = asked.exchange(-1);
+		if (fd >= 0)
+			theirs = number_of(fd);
+		else
+			std::this_thread::yield();
+	});
+	CHECK(race.join() == "");
+}
+
 TEST_CASE_METHOD(Tidy, "balanced workers come, go and change their minds: no connection is left while one sleeps",
 		 "[beyond][balance]")
 {
