@@ -52,6 +52,7 @@ help:
 	@echo 'make mistakes      plant mistakes in the module: the tests must notice each'
 	@echo 'make model         search models of the races for a broken promise'
 	@echo 'make coverage      which lines of the module the tests reach'
+	@echo 'make tour          see how an epoll works: a program'\''s turn, step by step, in a VM'
 	@echo 'make vm            a shell in a VM with the module loaded (KERNEL=$(KERNEL))'
 	@echo 'make check         compiler warnings, sparse, checkpatch, kernel-doc, shellcheck, clang-tidy'
 	@echo 'make html-man      the manual as HTML, in build/man'
@@ -210,6 +211,12 @@ vm: setup
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) userspace
 	@scripts/vm --kernel $(KERNEL) || [ $$? -ne 125 ]
 
+# The tool runs the program on myepoll by preload, as root in the guest.
+tour: setup
+	@scripts/step build/log/build.log 'building' \
+		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) userspace
+	@scripts/vm --kernel $(KERNEL) -- build/userspace/myepoll tour
+
 check:
 	@scripts/setup --check
 	@scripts/check
@@ -231,5 +238,5 @@ clean:
 
 .PHONY: all bench bench-native built check clean coverage deb debug-built demo demo-program fuzz help html-man
 .PHONY: install install-module install-userspace mistakes uninstall-module uninstall-userspace
-.PHONY: model module setup soak test test-debug test-long test-native test-packages tests-build uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
+.PHONY: model module setup soak test test-debug test-long test-native test-packages tests-build tour uninstall userspace vm $(VM_KERNELS:%=module-%) $(DEBUG_KERNELS:%=module-%)
 .DELETE_ON_ERROR:

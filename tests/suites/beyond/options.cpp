@@ -4,6 +4,7 @@
 #include <memory>
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +33,38 @@ struct Listener {
 		Fd client(must_libc(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
 		must_libc(connect(client, reinterpret_cast<const sockaddr *>(&address), sizeof(address)));
 		return client;
+	}
+};
+
+// What this thread does meanwhile comes before all that threads do that it wakes.
+class Before {
+public:
+	explicit Before(std::initializer_list<pid_t> others)
+	{
+		cpu_set_t one;
+		CPU_ZERO(&one);
+		CPU_SET(0, &one);
+		for (pid_t tid : others)
+			must_libc(sched_setaffinity(tid, sizeof one, &one), "sched_setaffinity");
+		must_libc(sched_getaffinity(0, sizeof before_, &before_));
+		must_libc(sched_setaffinity(0, sizeof one, &one), "sched_setaffinity");
+		set(SCHED_FIFO, 1);
+	}
+	Before(const Before &) = delete;
+	~Before()
+	{
+		set(SCHED_OTHER, 0);
+		sched_setaffinity(0, sizeof before_, &before_);
+	}
+
+private:
+	cpu_set_t before_;
+
+	static void set(int policy, int priority)
+	{
+		sched_param param{};
+		param.sched_priority = priority;
+		must_libc(sched_setscheduler(0, policy, &param), "sched_setscheduler");
 	}
 };
 
@@ -343,7 +376,13 @@ TEST_CASE_METHOD(Beyond, "balance: what a one-shot watch that has fired does not
 	one.asleep();
 	two.asleep();
 	its.asleep();
-	Fd client = listener.connection(), second = listener.connection();
+	Fd client, second;
+	{
+		// Else the first waiter may have its event before the second connection comes.
+		const Before first({ one.tid(), two.tid(), its.tid() });
+		client = listener.connection();
+		second = listener.connection();
+	}
 	CHECK(its.result() == 1);
 	CHECK(one.result() + two.result() == 1);
 }
