@@ -764,7 +764,7 @@ static noinline int harvest_many_traced(struct myep *ep,
 }
 
 static __always_inline int put_event(struct epoll_event __user *event, __poll_t revents,
-		     u64 data)
+				     u64 data)
 {
 	if (!user_write_access_begin(event, sizeof(*event)))
 		return -EFAULT;
