@@ -302,8 +302,9 @@ private:
 		int family;
 	} tables[] = {
 		{ "net/tcp", "tcp", AF_INET },	{ "net/tcp6", "tcp", AF_INET6 },
-		{ "net/unix", "unix", AF_UNIX }, { "net/udp", "udp", AF_INET },
-		{ "net/udp6", "udp", AF_INET6 },
+		{ "net/udp", "udp", AF_INET },	{ "net/udp6", "udp", AF_INET6 },
+		/* The last: a path in it may have a line break, and look like other sockets' lines */
+		{ "net/unix", "unix", AF_UNIX },
 	};
 
 	std::size_t read_ = 0; /* so many tables have been read */
@@ -384,11 +385,11 @@ void tool::socket_tables::local(std::string_view line)
 	else if (line.empty())
 		found.text += ", no address";
 
-	/* A path with a line break could look like another socket's line: believe neither. */
+	/* Where a path has made up a second line, neither is believed. */
 	const auto [at, is_new] = entries_.emplace(number, std::move(found));
 
 	if (!is_new && at->second.family == AF_UNIX)
-		at->second.text = "unix";
+		at->second.text = "unix socket";
 }
 
 std::string tool::socket_tables::text(const entry &of) const
