@@ -7,11 +7,17 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
+#include <new>
+#include <queue>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <unistd.h>
 
@@ -46,16 +52,36 @@ constexpr destination destinations[] = {
 	{ "maxevents", [](auto &e, auto v) { e.maxevents = static_cast<int>(v); } },
 	{ "timeout", [](auto &e, auto v) { e.timeout = static_cast<std::int64_t>(v); } },
 	{ "adopted", [](auto &e, auto v) { e.adopted = v; } },
+	{ "child_pid", [](auto &e, auto v) { e.waiter = static_cast<pid_t>(v); } },
 };
 
 struct known_field {
-	tep_format_field *field;
+	unsigned offset, size;
+	bool is_signed;
 	const destination *to;
 };
 
+enum class kind : std::uint8_t { nothing, ours, fork, exec, gap };
+
 struct known_point {
+	kind sort = kind::nothing;
 	tool::point point;
 	std::vector<known_field> fields;
+};
+
+/* What a buffer has. A gap has the number of lost events in the event's data. */
+struct record {
+	kind sort;
+	tool::event event;
+};
+
+/* The buffer of one CPU */
+struct cpu_buffer {
+	int cpu;
+	int fd;
+	std::vector<record> waiting;	/* until what may be before them is read */
+	std::size_t next = 0;		/* of those */
+	std::uint64_t said = 0;		/* lost, by gaps so far */
 };
 
 std::uint64_t now()
@@ -67,9 +93,57 @@ std::uint64_t now()
 	       static_cast<std::uint64_t>(ts.tv_nsec);
 }
 
-struct tep_free_ {
+/* What a field holds, with its sign */
+unsigned long long number_at(const char *data, const known_field &f)
+{
+	const auto get = [data, &f]<typename T>(T value) {
+		memcpy(&value, data + f.offset, sizeof(value));
+		return static_cast<unsigned long long>(value);
+	};
+
+	switch (f.size) {
+	case 1:
+		return get(std::uint8_t());
+	case 2:
+		return f.is_signed ? get(std::int16_t()) : get(std::uint16_t());
+	case 4:
+		return f.is_signed ? get(std::int32_t()) : get(std::uint32_t());
+	default:
+		return get(std::uint64_t());
+	}
+}
+
+struct free_tep {
 	void operator()(tep_handle *tep) const noexcept { tep_free(tep); }
 };
+
+struct free_kbuffer {
+	void operator()(kbuffer *kbuf) const noexcept { kbuffer_free(kbuf); }
+};
+
+constexpr char name_prefix[] = "myepoll-";
+
+/*
+ * Takes away the buffers of processes that were killed. A buffer whose files somebody has
+ * open stays there by itself.
+ */
+void remove_leftovers()
+{
+	namespace fs = std::filesystem;
+	std::error_code ignored;
+	const fs::path instances = fs::path(tracing_dir()) / "instances";
+
+	for (const auto &entry : fs::directory_iterator(instances, ignored)) {
+		const std::string name = entry.path().filename();
+		pid_t pid = 0;
+
+		if (name.starts_with(name_prefix) &&
+		    std::from_chars(name.data() + strlen(name_prefix), name.data() + name.size(), pid).ptr ==
+			    name.data() + name.size() &&
+		    pid > 0 && (pid == getpid() || (kill(pid, 0) && errno == ESRCH)))
+			rmdir(entry.path().c_str());
+	}
+}
 
 /* What is missing where the tracepoints are not to be had */
 std::string trouble()
@@ -97,63 +171,127 @@ std::string_view tool::name_of(point p) noexcept
 }
 
 struct tool::trace_session::state {
-	std::unique_ptr<tep_handle, tep_free_> tep;
+	std::unique_ptr<tep_handle, free_tep> tep;
+	std::unique_ptr<kbuffer, free_kbuffer> kbuf;
 	tracefs_instance *buffer = nullptr;
-	std::unordered_map<int, known_point> points;	/* by the event's ID */
-	std::vector<event> waiting;			/* until what may be before them is read */
+	std::vector<known_point> points;	/* by the event's ID */
+	std::vector<cpu_buffer> cpus;
+	std::vector<char> page;
+	std::size_t pages;			/* of a CPU's buffer */
 	bool stopped = false;
+	pid_t root = 0;				/* of follow() */
+	unsigned execs = 0;			/* that are still to come */
+	std::unordered_set<pid_t> family;	/* threads */
 	mutable std::unordered_map<pid_t, std::string> commands;
 
 	~state()
 	{
+		for (const cpu_buffer &one : cpus)
+			close(one.fd);
 		if (buffer) {
-			tracing_switch(buffer, tracefs_system, false);
+			tracing_switch(buffer, tracefs_system, nullptr, false);
 			tracing_destroy(buffer);
 		}
 	}
 
-	void learn(point p)
+	void learn(const char *system, const std::string &name, kind sort, point p = {})
 	{
-		const std::string name = "myepoll_" + std::string(name_of(p));
-		tep_event *format = tep_find_event_by_name(tep.get(), tracefs_system, name.c_str());
+		tep_event *format = tep_find_event_by_name(tep.get(), system, name.c_str());
 
 		if (!format)
 			throw failure(failed, fmt::format("the loaded module has no tracepoint {}", name));
 
-		known_point &known = points[format->id];
+		const auto id = static_cast<std::size_t>(format->id);
 
-		known.point = p;
+		if (id >= points.size())
+			points.resize(id + 1);
+		points[id].sort = sort;
+		points[id].point = p;
 		for (const destination &to : destinations)
 			if (auto *field = tep_find_any_field(format, std::string(to.name).c_str()))
-				known.fields.push_back({ field, &to });
+				points[id].fields.push_back({ static_cast<unsigned>(field->offset),
+							      static_cast<unsigned>(field->size),
+							      (field->flags & TEP_FIELD_IS_SIGNED) != 0, &to });
 	}
 
-	static int take(tep_event *format, tep_record *record, int cpu, void *context)
+	/* Reads the page that begins with @data into @into. */
+	void parse(cpu_buffer &into)
 	{
-		auto *self = static_cast<state *>(context);
-		const auto known = self->points.find(format->id);
+		unsigned long long time;
+		const char *data;
 
-		if (known == self->points.end())
-			return 0;
+		if (kbuffer_load_subbuffer(kbuf.get(), page.data()))
+			return;
 
-		event e = {};
+		const int missed = kbuffer_missed_events(kbuf.get());
 
-		e.time = record->ts;
-		e.cpu = cpu;
-		e.what = known->second.point;
-		for (const known_field &f : known->second.fields) {
-			unsigned long long value;
+		data = static_cast<const char *>(kbuffer_read_event(kbuf.get(), &time));
+		if (missed && data)
+			note_gap(into, missed, time);
+		for (; data; data = static_cast<const char *>(kbuffer_next_event(kbuf.get(), &time))) {
+			std::uint16_t id; /* common_type */
 
-			if (tep_read_number_field(f.field, record->data, &value))
+			memcpy(&id, data, sizeof(id));
+			if (id >= points.size() || points[id].sort == kind::nothing)
 				continue;
-			/* tep does not extend the sign. */
-			if ((f.field->flags & TEP_FIELD_IS_SIGNED) && f.field->size == 4)
-				value = static_cast<unsigned long long>(
-					static_cast<long long>(static_cast<std::int32_t>(value)));
-			f.to->put(e, value);
+
+			record &r = into.waiting.emplace_back();
+
+			r.sort = points[id].sort;
+			r.event.time = time;
+			r.event.cpu = into.cpu;
+			r.event.what = points[id].point;
+			for (const known_field &f : points[id].fields)
+				f.to->put(r.event, number_at(data, f));
 		}
-		self->waiting.push_back(e);
-		return 0;
+	}
+
+	/* A page says how many are lost before it, unless it is too full for that. */
+	void note_gap(cpu_buffer &into, int missed, std::uint64_t time)
+	{
+		const std::uint64_t all = lost(into.cpu);
+		const std::uint64_t unsaid = all > into.said ? all - into.said : 0;
+		record r = {};
+
+		r.sort = kind::gap;
+		r.event.time = time;
+		r.event.cpu = into.cpu;
+		r.event.data = missed > 0 ? std::min<std::uint64_t>(unsaid, static_cast<unsigned>(missed)) : unsaid;
+		into.said += r.event.data;
+		if (r.event.data)
+			into.waiting.push_back(r);
+	}
+
+	std::uint64_t lost(int cpu) const
+	{
+		std::uint64_t sum = 0;
+		char *text = tracing_read(buffer, fmt::format("per_cpu/cpu{}/stats", cpu).c_str());
+
+		if (!text)
+			return 0;
+		for (const char *what : { "\noverrun: ", "\ncommit overrun: ", "\ndropped events: " })
+			if (const char *at = strstr(text, what))
+				sum += strtoull(at + strlen(what), nullptr, 10);
+		free(text);
+		return sum;
+	}
+
+	/* Who has been started, or is another program now */
+	void note_process(const record &r)
+	{
+		const pid_t pid = r.sort == kind::fork ? r.event.waiter : r.event.tid;
+
+		commands.erase(pid);
+		if (!root)
+			return;
+		if (r.sort == kind::exec && pid == root && execs > 0 && --execs == 0)
+			family.insert(pid);
+		if (r.sort == kind::fork) {
+			if (family.contains(r.event.tid))
+				family.insert(pid);
+			else
+				family.erase(pid);
+		}
 	}
 };
 
@@ -161,16 +299,26 @@ tool::trace_session::trace_session(std::size_t kilobytes) : state_(std::make_uni
 {
 	state &s = *state_;
 	const std::string missing = trouble();
+	const char *const systems[] = { tracefs_system, "sched", nullptr };
 
 	if (!missing.empty())
 		throw failure(failed, missing);
-	s.tep.reset(tracing_formats(tracefs_system));
+	s.tep.reset(tracing_formats(systems));
 	if (!s.tep)
 		throw failure(failed, "the tracepoints' formats cannot be read: this needs root");
 	for (std::size_t i = 0; i < point_names.size(); i++)
-		s.learn(static_cast<point>(i));
+		s.learn(tracefs_system, "myepoll_" + std::string(point_names[i]), kind::ours,
+			static_cast<point>(i));
+	s.learn("sched", "sched_process_fork", kind::fork);
+	s.learn("sched", "sched_process_exec", kind::exec);
+	s.kbuf.reset(kbuffer_alloc(KBUFFER_LSIZE_SAME_AS_HOST, KBUFFER_ENDIAN_SAME_AS_HOST));
+	if (!s.kbuf)
+		throw std::bad_alloc();
+	s.page.resize(static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
+	s.pages = std::max<std::size_t>(kilobytes * 1024 / s.page.size(), 2);
 
-	s.buffer = tracing_create(fmt::format("myepoll-{}", getpid()).c_str());
+	remove_leftovers();
+	s.buffer = tracing_create(fmt::format("{}{}", name_prefix, getpid()).c_str());
 	if (!s.buffer)
 		throw failure(failed, fmt::format("no buffer in tracefs: {}", strerror(errno)));
 	/* The clock of who measures latencies, and the same on all CPUs. */
@@ -178,65 +326,133 @@ tool::trace_session::trace_session(std::size_t kilobytes) : state_(std::make_uni
 		throw failure(failed, fmt::format("trace_clock: {}", strerror(errno)));
 	if (tracing_write(s.buffer, "buffer_size_kb", std::to_string(kilobytes).c_str()) < 0)
 		throw failure(failed, fmt::format("a buffer of {} kB a CPU: {}", kilobytes, strerror(errno)));
-	if (tracing_switch(s.buffer, tracefs_system, true))
+	for (int cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); cpu++) {
+		const int fd = tracing_open(s.buffer, fmt::format("per_cpu/cpu{}/trace_pipe_raw", cpu).c_str());
+
+		if (fd >= 0)
+			s.cpus.push_back({ .cpu = cpu, .fd = fd, .waiting = {} });
+	}
+	if (s.cpus.empty())
+		throw failure(failed, fmt::format("the buffer in tracefs cannot be read: {}", strerror(errno)));
+	for (const char *one : { "sched_process_fork", "sched_process_exec" })
+		if (tracing_switch(s.buffer, "sched", one, true))
+			throw failure(failed, fmt::format("{} cannot be switched on: {}", one, strerror(errno)));
+	if (tracing_switch(s.buffer, tracefs_system, nullptr, true))
 		throw failure(failed, fmt::format("the tracepoints cannot be switched on: {}", strerror(errno)));
 }
 
 tool::trace_session::~trace_session() = default;
 
-void tool::trace_session::read(const std::function<void(const event &)> &take)
+bool tool::trace_session::read(const std::function<void(const event &)> &take,
+			       const std::function<void(const loss &)> &lost)
+{
+	/* An event has its time before it can be read; for so long at most, in ns. */
+	constexpr std::uint64_t under_way = 1'000'000;
+	state &s = *state_;
+	std::uint64_t complete = s.stopped ? UINT64_MAX : now() - under_way;
+	bool more = false;
+
+	/* CPUs are read one after the other. Up to @complete, each is complete. */
+	for (cpu_buffer &one : s.cpus) {
+		std::size_t n = 0;
+
+		one.waiting.erase(one.waiting.begin(), one.waiting.begin() + static_cast<std::ptrdiff_t>(one.next));
+		one.next = 0;
+		while (n < s.pages && ::read(one.fd, s.page.data(), s.page.size()) > 0) {
+			s.parse(one);
+			n++;
+		}
+		if (n == s.pages) {
+			more = true;
+			if (!one.waiting.empty())
+				complete = std::min(complete, one.waiting.back().event.time);
+		}
+	}
+
+	using place = std::pair<std::uint64_t, cpu_buffer *>;
+	std::priority_queue<place, std::vector<place>, std::greater<>> first;
+	const auto enter = [&first, complete](cpu_buffer &one) {
+		if (one.next < one.waiting.size() && one.waiting[one.next].event.time < complete)
+			first.emplace(one.waiting[one.next].event.time, &one);
+	};
+
+	for (cpu_buffer &one : s.cpus)
+		enter(one);
+	while (!first.empty()) {
+		cpu_buffer &one = *first.top().second;
+		const record &r = one.waiting[one.next++];	/* @take may throw. */
+
+		first.pop();
+		if (r.sort == kind::ours)
+			take(r.event);
+		else if (r.sort != kind::gap)
+			s.note_process(r);
+		else if (lost)
+			lost({ r.event.time, r.event.cpu, r.event.data });
+		enter(one);
+	}
+	return more;
+}
+
+void tool::trace_session::follow(pid_t pid, unsigned execs)
 {
 	state &s = *state_;
-	/* CPUs are read one after the other: up to here, each is complete. */
-	const std::uint64_t complete = s.stopped ? UINT64_MAX : now();
-	const auto later = [](const event &a, const event &b) { return a.time < b.time; };
 
-	tracing_iterate(s.buffer, s.tep.get(), &state::take, &s);
-	std::stable_sort(s.waiting.begin(), s.waiting.end(), later);
+	s.root = pid;
+	s.execs = execs;
+	if (!execs)
+		s.family.insert(pid);
+}
 
-	const auto end = std::find_if(s.waiting.begin(), s.waiting.end(),
-				      [complete](const event &e) { return e.time >= complete; });
-
-	/* @take may throw. */
-	const std::vector<event> ready(s.waiting.begin(), end);
-
-	s.waiting.erase(s.waiting.begin(), end);
-	for (const event &e : ready)
-		take(e);
+bool tool::trace_session::followed(pid_t tgid) const
+{
+	return state_->family.contains(tgid);
 }
 
 void tool::trace_session::stop()
 {
-	tracing_switch(state_->buffer, tracefs_system, false);
+	tracing_switch(state_->buffer, tracefs_system, nullptr, false);
 	state_->stopped = true;
 }
 
 std::uint64_t tool::trace_session::lost() const
 {
 	std::uint64_t sum = 0;
-	const long cpus = sysconf(_SC_NPROCESSORS_CONF);
 
-	for (long cpu = 0; cpu < cpus; cpu++) {
-		char *text = tracing_read(state_->buffer, fmt::format("per_cpu/cpu{}/stats", cpu).c_str());
-
-		if (!text)
-			continue;
-		for (const char *what : { "\noverrun: ", "\ndropped events: " })
-			if (const char *at = strstr(text, what))
-				sum += strtoull(at + strlen(what), nullptr, 10);
-		free(text);
-	}
+	for (const cpu_buffer &one : state_->cpus)
+		sum += state_->lost(one.cpu);
 	return sum;
 }
 
 std::string tool::trace_session::command_of(pid_t tid) const
 {
-	auto [at, fresh] = state_->commands.try_emplace(tid);
+	auto &commands = state_->commands;
 
-	if (fresh) {
-		std::ifstream comm("/proc/" + std::to_string(tid) + "/comm");
+	if (commands.size() > 10000)
+		commands.clear();
 
-		std::getline(comm, at->second);
+	auto [at, fresh] = commands.try_emplace(tid);
+
+	if (!fresh)
+		return at->second;
+
+	std::ifstream comm("/proc/" + std::to_string(tid) + "/comm");
+
+	if (std::getline(comm, at->second))
+		return at->second;
+
+	/* It has ended. The kernel keeps names of threads that were traced, a line each: PID NAME */
+	if (char *text = tracing_read(nullptr, "saved_cmdlines")) {
+		const std::string all = std::string("\n") + text;
+		const std::string start = fmt::format("\n{} ", tid);
+		const std::size_t found = all.find(start);
+
+		if (found != std::string::npos) {
+			const std::size_t name = found + start.size();
+
+			at->second = all.substr(name, all.find('\n', name) - name);
+		}
+		free(text);
 	}
 	return at->second;
 }

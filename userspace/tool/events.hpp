@@ -47,6 +47,13 @@ struct event {
 	bool adopted;		/* create */
 };
 
+/* So many events are missing here, of one CPU (-1: not known of which). */
+struct loss {
+	std::uint64_t time;	/* of the event behind the gap */
+	int cpu;
+	std::uint64_t events;
+};
+
 /*
  * Switches the tracepoints on, in a buffer of its own (an instance of tracefs), until it is
  * destroyed. Needs root, or the rights to tracefs; else throws a failure that says what
@@ -61,18 +68,26 @@ public:
 	~trace_session();
 
 	/*
-	 * Calls @take for each event that has happened up to now, in the order of time. What
-	 * other CPUs may still put before it is kept back until the next call. Does not wait.
+	 * Calls @take for each event that has happened up to now, in the order of time, and
+	 * @lost where some are missing. What other CPUs may still put before it is kept back
+	 * until the next call. Does not wait. Returns whether there is more already.
 	 */
-	void read(const std::function<void(const event &)> &take);
+	bool read(const std::function<void(const event &)> &take,
+		  const std::function<void(const loss &)> &lost = {});
+
+	/*
+	 * Remembers from now on whom this process starts, and whom those start in turn. It
+	 * counts itself after so many execve(2) of its own.
+	 */
+	void follow(pid_t pid, unsigned execs);
+
+	/* Is it one of those, at the time of the event that is being taken? */
+	bool followed(pid_t tgid) const;
 
 	/* Switches the tracepoints off. A read() after it gets all that is left. */
 	void stop();
 
-	/*
-	 * How many events have been lost since the start, because the buffer was full. They
-	 * lie somewhere before the events of the next read().
-	 */
+	/* How many events have been lost since the start, because the buffer was full */
 	std::uint64_t lost() const;
 
 	/* The name of a thread that was seen running, or "" */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tracing.h"
 
+#include <fcntl.h>
 #include <tracefs.h>
 
 const char *tracing_dir(void)
@@ -8,10 +9,8 @@ const char *tracing_dir(void)
 	return tracefs_tracing_dir();
 }
 
-struct tep_handle *tracing_formats(const char *system)
+struct tep_handle *tracing_formats(const char *const *systems)
 {
-	const char *systems[] = { system, NULL };
-
 	return tracefs_local_events_system(NULL, systems);
 }
 
@@ -36,14 +35,13 @@ char *tracing_read(struct tracefs_instance *buffer, const char *file)
 	return tracefs_instance_file_read(buffer, file, NULL);
 }
 
-int tracing_switch(struct tracefs_instance *buffer, const char *system, bool on)
+int tracing_open(struct tracefs_instance *buffer, const char *file)
 {
-	return on ? tracefs_event_enable(buffer, system, NULL) :
-		    tracefs_event_disable(buffer, system, NULL);
+	return tracefs_instance_file_open(buffer, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
 
-int tracing_iterate(struct tracefs_instance *buffer, struct tep_handle *formats,
-		    tracing_callback *callback, void *context)
+int tracing_switch(struct tracefs_instance *buffer, const char *system, const char *event, bool on)
 {
-	return tracefs_iterate_raw_events(formats, buffer, NULL, 0, callback, context);
+	return on ? tracefs_event_enable(buffer, system, event) :
+		    tracefs_event_disable(buffer, system, event);
 }

@@ -13,21 +13,22 @@
 extern "C" {
 #endif
 
-/* A buffer of its own in tracefs */
+/* It does not say so by itself. */
+#include <kbuffer.h>
+
+/* A buffer of its own in tracefs; NULL is the one that all share. */
 struct tracefs_instance;
 
-typedef int tracing_callback(struct tep_event *format, struct tep_record *record, int cpu,
-			     void *context);
-
 const char *tracing_dir(void);				/* or NULL */
-struct tep_handle *tracing_formats(const char *system);	/* for tep_free(); or NULL */
+/* Of these systems, up to a NULL; for tep_free(); or NULL */
+struct tep_handle *tracing_formats(const char *const *systems);
 struct tracefs_instance *tracing_create(const char *name);
 void tracing_destroy(struct tracefs_instance *buffer);
 int tracing_write(struct tracefs_instance *buffer, const char *file, const char *text);
 char *tracing_read(struct tracefs_instance *buffer, const char *file); /* for free() */
-int tracing_switch(struct tracefs_instance *buffer, const char *system, bool on);
-int tracing_iterate(struct tracefs_instance *buffer, struct tep_handle *formats,
-		    tracing_callback *callback, void *context);
+int tracing_open(struct tracefs_instance *buffer, const char *file); /* to read, without waiting */
+/* One tracepoint, or all of the system */
+int tracing_switch(struct tracefs_instance *buffer, const char *system, const char *event, bool on);
 
 #ifdef __cplusplus
 }

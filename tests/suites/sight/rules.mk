@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-# What the tests of the tool look at; read by tests/Makefile.
+# What the tests of the tool's eyes run and look at; read by tests/Makefile.
+#
+#   activity		the tool's counting, by events that are made up
+#   sight/NAME		programs that are looked at, of NAME.c
 
 SIGHT_OUT := $(OUT)/sight
+SIGHT_PROGRAMS := $(patsubst $(SUITES)sight/%.c,$(SIGHT_OUT)/%,$(wildcard $(SUITES)sight/*.c))
 
 PROGRAMS += sight-programs
 
-sight-programs: $(SIGHT_OUT)/ls-cases
-.PHONY: sight-programs
-
-$(SIGHT_OUT)/ls-cases: $(SUITES)sight/ls-cases.c $(TOP)/uapi/myepoll.h
+sight-programs: $(SIGHT_PROGRAMS)
+$(SIGHT_OUT)/%: $(SUITES)sight/%.c $(TOP)/uapi/myepoll.h
 	@mkdir -p $(@D)
-	$(CC) -O1 -g -Wall -Wextra -Werror -I$(TOP) -o $@ $<
+	$(CC) -O1 -g -Wall -Wextra -Werror -pthread -I$(TOP) -o $@ $<
+
+.PHONY: sight-programs
