@@ -15,6 +15,8 @@
  *	x	ADD the pipe's end 24
  *	z	close the epoll
  *	n	1000 times w, h, r and h
+ *	v	1000 times w, r and h
+ *	N V	n, v for ever, with a little sleep between
  *	f	fork: the child goes on, and this process ends with it
  *	.	read a byte of standard input
  */
@@ -165,6 +167,19 @@ static void step(char letter)
 		for (int i = 0; i < 1000; i++)
 			for (const char *each = "whrh"; *each; each++)
 				step(*each);
+		break;
+	case 'v':
+		for (int i = 0; i < 1000; i++)
+			for (const char *each = "wrh"; *each; each++)
+				step(*each);
+		break;
+	case 'N':
+	case 'V':
+		for (;;) {
+			for (const char *each = letter == 'N' ? "whrh" : "wrh"; *each; each++)
+				step(*each);
+			usleep(2000);
+		}
 		break;
 	case 'f':
 		check((pid = fork()) >= 0, "fork");
