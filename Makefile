@@ -211,11 +211,11 @@ vm: setup
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) userspace
 	@scripts/vm --kernel $(KERNEL) || [ $$? -ne 125 ]
 
-# The tool runs the program on myepoll by preload, as root in the guest.
+# As root in the guest, where the program is adopted.
 tour: setup
 	@scripts/step build/log/build.log 'building' \
 		$(MAKE) --no-print-directory $(parallel) module-$(KERNEL) userspace
-	@scripts/vm --kernel $(KERNEL) -- build/userspace/myepoll tour
+	@scripts/vm --kernel $(KERNEL) --module-args adopt=1 -- build/userspace/myepoll tour
 
 check:
 	@scripts/setup --check
