@@ -73,27 +73,33 @@ void print_watches(const std::vector<tool::watch> &all, pid_t of, bool colours)
 		const tool::watch *watch;
 		std::string mask, state;
 	};
-	constexpr std::string_view mask_title = "MASK", state_title = "STATE";
+	constexpr std::string_view fd_title = "FD", mask_title = "MASK", state_title = "STATE";
 	std::vector<row> rows;
+	std::size_t fd_width = fd_title.size();
 	std::size_t mask_width = mask_title.size(), state_width = state_title.size();
 
 	rows.reserve(all.size());
 	for (const tool::watch &w : all) {
 		rows.push_back({ &w, shown_mask(w.events), state_of(w) });
+		fd_width = std::max(fd_width, fmt::formatted_size("{}", w.fd));
 		mask_width = std::max(mask_width, rows.back().mask.size());
 		state_width = std::max(state_width, rows.back().state.size());
 	}
+	/* A number that is watched again has its ghost above it. */
 	std::stable_sort(rows.begin(), rows.end(), [](const row &a, const row &b) {
-		return a.watch->fd < b.watch->fd;
+		if (a.watch->fd != b.watch->fd)
+			return a.watch->fd < b.watch->fd;
+		return a.watch->ghost > b.watch->ghost;
 	});
 
-	fmt::print("  {:>5}  {:<{}}  {:<{}}  WHAT\n", "FD", mask_title, mask_width, state_title, state_width);
+	fmt::print("  {:>{}}  {:<{}}  {:<{}}  WHAT\n", fd_title, fd_width, mask_title, mask_width,
+		   state_title, state_width);
 	for (const row &r : rows) {
 		const char *colour = !colours ? "" : r.watch->ghost ? "\x1b[31m" :
 				     r.watch->ready.value_or(false) ? "\x1b[32m" : "";
 
-		fmt::print("  {:>5}  {:<{}}  {}{:<{}}{}  {}", r.watch->fd, r.mask, mask_width, colour,
-			   r.state, state_width, *colour ? "\x1b[0m" : "", r.watch->what);
+		fmt::print("  {:>{}}  {:<{}}  {}{:<{}}{}  {}", r.watch->fd, fd_width, r.mask, mask_width,
+			   colour, r.state, state_width, *colour ? "\x1b[0m" : "", r.watch->what);
 		if (r.watch->pid && r.watch->pid != of)
 			fmt::print(" (of process {})", r.watch->pid);
 		fmt::print("\n");

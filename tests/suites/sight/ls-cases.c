@@ -137,17 +137,19 @@ static void sockets(void)
 	int pair[2], client, one = 1;
 
 	create(INSTANCE);
-	add(bound(SOCK_STREAM, INADDR_LOOPBACK, 7001, 20), EPOLLIN | EPOLLEXCLUSIVE);
+	bound(SOCK_STREAM, INADDR_LOOPBACK, 7001, 20);
 	client = put(GOOD(socket(AF_INET, SOCK_STREAM, 0)), 21);
 	setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	GOOD(bind(client, (void *)&peer, sizeof(peer)));
 	GOOD(connect(client, (void *)&where, sizeof(where)));
 	add(client, EPOLLIN | EPOLLRDHUP | EPOLLET);
 	add(put(GOOD(accept(20, NULL, NULL)), 22), EPOLLIN | EPOLLOUT);
+	add(20, EPOLLIN | EPOLLEXCLUSIVE);
 	add(bound(SOCK_DGRAM, INADDR_ANY, 7004, 23), EPOLLIN);
-	add(put(GOOD(socket(AF_INET6, SOCK_STREAM, 0)), 24), 0);
+	put(GOOD(socket(AF_INET6, SOCK_STREAM, 0)), 24);
 	GOOD(bind(24, (void *)&where6, sizeof(where6)));
 	GOOD(listen(24, 5));
+	add(24, 0);
 	add(local("listen", 6, 25), EPOLLIN);
 	GOOD(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	close(pair[1]);
@@ -258,6 +260,10 @@ static void ghosts(void)
 	GOOD(pipe(ends));
 	put(ends[0], 24);
 	put(ends[1], 55);
+	/* Another socket */
+	add(bound(SOCK_STREAM, INADDR_ANY, 7013, 29), EPOLLIN);
+	put(29, 60);
+	bound(SOCK_STREAM, INADDR_ANY, 7014, 29);
 	/* A timer where there was an eventfd; a pipe that is closed */
 	add(put(GOOD(eventfd(0, 0)), 25), EPOLLIN);
 	put(25, 56);
