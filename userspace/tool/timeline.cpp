@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "timeline.hpp"
 
+#include "instances.hpp"
+#include "proc.hpp"
+
 #include "../../uapi/myepoll.h"
 
 #include <fmt/format.h>
@@ -21,28 +24,6 @@ constexpr std::uint32_t et = 1u << 31, oneshot = 1u << 30;
 
 constexpr std::string_view removed_by[] = { "DEL", "DROP", "closed", "instance closed" };
 constexpr std::string_view woken[] = { "queued", "already queued", "not asked for" };
-
-constexpr std::pair<std::uint32_t, std::string_view> bits[] = {
-	{ 0x1, "IN" }, { 0x2, "PRI" }, { 0x4, "OUT" }, { 0x8, "ERR" }, { 0x10, "HUP" },
-	{ 0x20, "NVAL" }, { 0x40, "RDNORM" }, { 0x80, "RDBAND" }, { 0x100, "WRNORM" },
-	{ 0x200, "WRBAND" }, { 0x400, "MSG" }, { 0x2000, "RDHUP" }, { 0x4000, "FREE" },
-	{ 0x8000000, "URING_WAKE" }, { 0x10000000, "EXCLUSIVE" }, { 0x20000000, "WAKEUP" },
-	{ oneshot, "ONESHOT" }, { et, "ET" },
-};
-
-std::string mask_words(std::uint32_t events)
-{
-	std::string text;
-
-	for (const auto &[bit, name] : bits)
-		if (events & bit) {
-			text.append(text.empty() ? "" : "|").append(name);
-			events &= ~bit;
-		}
-	if (events || text.empty())
-		text += fmt::format("{}0x{:x}", text.empty() ? "" : "|", events);
-	return text;
-}
 
 std::string op_name(int op)
 {
@@ -113,7 +94,7 @@ void tell(std::back_insert_iterator<std::string> out, const event &e, const tool
 		if (has_fd(e.op))
 			fmt::format_to(out, " fd {}", e.fd);
 		if (has_mask(e.op))
-			fmt::format_to(out, " {}", mask_words(e.events));
+			fmt::format_to(out, " {}", tool::mask_text(e.events));
 		if (has_data(e.op))
 			fmt::format_to(out, " token 0x{:x}", e.data);
 		if (e.ret < 0)
@@ -121,12 +102,12 @@ void tell(std::back_insert_iterator<std::string> out, const event &e, const tool
 		break;
 	case point::wake:
 		fmt::format_to(out, "wake fd {} {}, {}", e.fd,
-			       e.events ? mask_words(e.events) : "(it does not say why)", one_of(woken, e.how));
+			       e.events ? tool::mask_text(e.events) : "(it does not say why)", one_of(woken, e.how));
 		if (e.waiter && e.how != 2)
 			fmt::format_to(out, ", wakes thread {}", e.waiter);
 		break;
 	case point::deliver:
-		fmt::format_to(out, "deliver fd {} {}{}", e.fd, mask_words(e.events),
+		fmt::format_to(out, "deliver fd {} {}{}", e.fd, tool::mask_text(e.events),
 			       stays(e) ? ", stays" : e.mask & oneshot ? ", disabled" : "");
 		if (meaning.since_wakeup)
 			fmt::format_to(out, ", {} after the wakeup", tool::time_text(*meaning.since_wakeup));
@@ -177,9 +158,9 @@ void tool::timeline::write(std::string &out, const event &e, const activity::mea
 
 	/* A wakeup is nobody's call. */
 	if (e.tgid)
-		who = fmt::format("{}[{}]", session_.command_of(e.tid), e.tid);
+		who = fmt::format("{}[{}]", printable(session_.command_of(e.tid)), e.tid);
 	else if (user)
-		who = session_.command_of(user->pid);
+		who = printable(session_.command_of(user->pid));
 	if (user && user->fd >= 0)
 		where = fmt::format("epoll {} #{}", user->fd, e.instance);
 	else
@@ -220,7 +201,7 @@ void tool::timeline::write_json(std::string &out, const event &e, const activity
 		if (has_fd(e.op))
 			object["fd"] = e.fd;
 		if (has_mask(e.op))
-			object["mask"] = mask_words(e.events);
+			object["mask"] = tool::mask_text(e.events);
 		if (has_data(e.op))
 			object["token"] = e.data;
 		object["ret"] = e.ret;
@@ -228,7 +209,7 @@ void tool::timeline::write_json(std::string &out, const event &e, const activity
 	case point::wake:
 		object["fd"] = e.fd;
 		object["token"] = e.data;
-		object["key"] = e.events ? mask_words(e.events) : "";
+		object["key"] = e.events ? tool::mask_text(e.events) : "";
 		object["what"] = one_of(woken, e.how);
 		object["wakes"] = e.waiter && e.how != 2 ? nlohmann::ordered_json(e.waiter) : nlohmann::ordered_json();
 		break;
@@ -236,12 +217,12 @@ void tool::timeline::write_json(std::string &out, const event &e, const activity
 	case point::not_ready:
 		object["fd"] = e.fd;
 		object["token"] = e.data;
-		object["mask"] = mask_words(e.mask);
+		object["mask"] = tool::mask_text(e.mask);
 		if (e.what == point::not_ready) {
 			object["in_vain"] = meaning.in_vain;
 			break;
 		}
-		object["events"] = mask_words(e.events);
+		object["events"] = tool::mask_text(e.events);
 		object["stays"] = stays(e);
 		object["since_wakeup"] = meaning.since_wakeup ? nlohmann::ordered_json(*meaning.since_wakeup) :
 								nlohmann::ordered_json();

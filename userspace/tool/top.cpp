@@ -5,6 +5,7 @@
 #include "activity.hpp"
 #include "ending.hpp"
 #include "events.hpp"
+#include "proc.hpp"
 #include "scope.hpp"
 #include "subcommand.hpp"
 #include "tool.hpp"
@@ -158,15 +159,6 @@ std::string duration(std::optional<std::uint64_t> time)
 
 constexpr std::size_t narrow = 80, of_command = 11;
 
-/* Names can be anything. */
-std::string printable(std::string text, std::size_t width)
-{
-	for (char &c : text)
-		if (static_cast<unsigned char>(c) < 32 || c == 127)
-			c = '?';
-	return text.substr(0, width);
-}
-
 std::string header(std::size_t width)
 {
 	const std::size_t command = of_command + std::max(width, narrow) - narrow;
@@ -181,7 +173,7 @@ std::string line(const std::string &pid, const std::string &where, const std::st
 	const std::size_t wide = of_command + std::max(width, narrow) - narrow;
 
 	return fmt::format("{:>7} {:<8} {:<{}} {:>7} {:>5} {:>7} {:>6} {:>6} {:>7} {:>7}", pid, where,
-			   printable(command, wide), wide, rate(c.waits, seconds),
+			   tool::printable(command).substr(0, wide), wide, rate(c.waits, seconds),
 			   c.waits ? fmt::format("{:.2f}", events_a_wait(c)).substr(0, 5) : "-", rate(c.wakeups, seconds),
 			   rate(c.in_vain, seconds), rate(c.changes, seconds), duration(c.p50),
 			   duration(c.p99));

@@ -1,79 +1,38 @@
 // SPDX-License-Identifier: MIT
 #include "users.hpp"
 
-#include "../../uapi/myepoll.h"
+#include "instances.hpp"
+#include "proc.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
-#include <filesystem>
-#include <optional>
 #include <string>
-
-#include <fcntl.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::size_t most_users = 64, most_gone = 256;
-
-std::optional<int> number(const fs::path &path)
-{
-	const std::string name = path.filename();
-	int n;
-	const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), n);
-
-	if (error != std::errc() || end != name.data() + name.size())
-		return {};
-	return n;
-}
-
-std::uint32_t number_of(int pidfd, int fd)
-{
-	const int copy = static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
-	struct myepoll_info info = {};
-
-	if (copy < 0)
-		return 0;
-	if (ioctl(copy, MYEPOLL_IOC_INFO, &info))
-		info.instance = 0;
-	close(copy);
-	return static_cast<std::uint32_t>(info.instance);
-}
 
 } // namespace
 
 void tool::users::look(pid_t pid)
 {
-	std::error_code ignored;
-	const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+	const process one(pid);
+	int ignored;
 
-	if (pidfd < 0)
-		return;
-	for (const auto &entry : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd", ignored)) {
-		const auto fd = number(entry.path());
-
-		if (!fd || fs::read_symlink(entry.path(), ignored) != "anon_inode:[myepoll]")
+	for (const int fd : one.descriptors(ignored)) {
+		if (one.link("fd/" + std::to_string(fd)) != "anon_inode:[myepoll]")
 			continue;
-		if (const std::uint32_t instance = number_of(pidfd, *fd))
-			if (!uses(pid, instance))
-				set(instance, pid, *fd);
+		if (const auto instance = number_of(pid, fd))
+			if (!uses(pid, *instance))
+				set(*instance, pid, fd);
 	}
-	close(pidfd);
 }
 
 void tool::users::look_at_all()
 {
-	std::error_code ignored;
-
-	for (const auto &entry : fs::directory_iterator("/proc", ignored))
-		if (const auto pid = number(entry.path()))
-			look(*pid);
+	for (const pid_t pid : all_processes())
+		look(pid);
 }
 
 void tool::users::set(std::uint32_t instance, pid_t pid, int fd)
