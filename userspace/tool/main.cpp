@@ -67,7 +67,8 @@ static int parse_and_run(int argc, char **argv)
 	std::vector<std::unique_ptr<tool::subcommand>> all;
 
 	for (auto make : { tool::make_run, tool::make_ls, tool::make_top, tool::make_trace,
-			   tool::make_tour })
+	for (auto make : { tool::make_run, tool::make_ls, tool::make_top, tool::make_trace,
+			   tool::make_doctor, tool::make_tour })
 		all.push_back(make(app));
 	for (const auto &one : all)
 		argc = one->cut(argc, argv);

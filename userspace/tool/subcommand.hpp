@@ -51,6 +51,7 @@ std::unique_ptr<subcommand> make_run(CLI::App &app);
 std::unique_ptr<subcommand> make_ls(CLI::App &app);
 std::unique_ptr<subcommand> make_top(CLI::App &app);
 std::unique_ptr<subcommand> make_trace(CLI::App &app);
+std::unique_ptr<subcommand> make_doctor(CLI::App &app);
 std::unique_ptr<subcommand> make_tour(CLI::App &app);
 
 } // namespace tool

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT
+#include "examine.hpp"
+
+#include "child.hpp"
+#include "proc.hpp"
+#include "tool.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/*
+ * Of each CPU's buffer: what a loop that spins puts there in a second. A larger one would have
+ * to be read to its end, after the time is up.
+ */
+constexpr std::size_t buffer_kilobytes = 8 * 1024;
+/* Itself again, as "myepoll run", and then the command */
+constexpr unsigned execs_of_a_command = 2;
+/* Who comes too late loses events. */
+constexpr int niceness = -10;
+constexpr auto tick = 50ms;
+/* Between two looks at /proc, at least; and nine times as long as they take. */
+constexpr auto interval = 400ms;
+constexpr int breaks = 9;
+
+volatile std::sig_atomic_t interrupted;
+
+void interrupt(int)
+{
+	interrupted = 1;
+}
+
+std::uint64_t now()
+{
+	timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return static_cast<std::uint64_t>(ts.tv_sec) * 1000000000u + static_cast<std::uint64_t>(ts.tv_nsec);
+}
+
+std::string first_line(const std::string &path)
+{
+	std::ifstream file(path);
+	std::string line;
+
+	std::getline(file, line);
+	return line;
+}
+
+std::string proc(pid_t pid, const char *file)
+{
+	return fmt::format("/proc/{}/{}", pid, file);
+}
+
+/* Behind the name in /proc/PID/stat, which may have spaces: the state, the parent, ... */
+std::istringstream stat_of(pid_t pid)
+{
+	const std::string line = first_line(proc(pid, "stat"));
+	const std::size_t at = line.rfind(')');
+
+	return std::istringstream(at == std::string::npos ? "" : line.substr(at + 1));
+}
+
+/* Adds what descends from those in @family. */
+void add_descendants(std::set<pid_t> &family)
+{
+	std::multimap<pid_t, pid_t> children;
+	std::error_code gone;
+
+	for (const auto &entry : std::filesystem::directory_iterator("/proc", gone)) {
+		const pid_t pid = atoi(entry.path().filename().c_str());
+		pid_t parent;
+		char state;
+
+		if (pid > 0 && stat_of(pid) >> state >> parent)
+			children.emplace(parent, pid);
+	}
+
+	std::vector<pid_t> todo(family.begin(), family.end());
+
+	while (!todo.empty()) {
+		const auto [from, to] = children.equal_range(todo.back());
+
+		todo.pop_back();
+		for (auto child = from; child != to; ++child)
+			if (family.insert(child->second).second)
+				todo.push_back(child->second);
+	}
+}
+
+/* Those in which loops get stuck, on x86-64. Whether the first argument is a descriptor. */
+constexpr struct {
+	int number;
+	const char *name;
+	bool fd;
+} calls[] = {
+	{ 0, "read", true }, { 1, "write", true }, { 7, "poll", false }, { 16, "ioctl", true },
+	{ 17, "pread64", true }, { 19, "readv", true }, { 20, "writev", true }, { 23, "select", false },
+	{ 35, "nanosleep", false }, { 42, "connect", true }, { 43, "accept", true },
+	{ 44, "sendto", true }, { 45, "recvfrom", true }, { 46, "sendmsg", true },
+	{ 47, "recvmsg", true }, { 61, "wait4", false }, { 72, "fcntl", true }, { 73, "flock", true },
+	{ 74, "fsync", true }, { 75, "fdatasync", true }, { 202, "futex", false },
+	{ 230, "clock_nanosleep", false }, { 232, "epoll_wait", true }, { 247, "waitid", false },
+	{ 257, "openat", false }, { 281, "epoll_pwait", true }, { 288, "accept4", true },
+};
+
+std::string call_of(pid_t tid)
+{
+	std::istringstream line(first_line(proc(tid, "syscall")));
+	std::string argument;
+	int number;
+
+	if (!(line >> number) || number < 0)
+		return "";
+	line >> argument;
+	for (const auto &call : calls) {
+		if (call.number != number)
+			continue;
+		if (!call.fd)
+			return fmt::format("{}()", call.name);
+
+		const int fd = static_cast<int>(strtoul(argument.c_str(), nullptr, 16));
+
+		return fmt::format("{}() of fd {}, {}", call.name, fd, tool::describe(tid, fd));
+	}
+	return fmt::format("system call {}", number);
+}
+
+std::optional<tool::thread_look> look_at(pid_t tid)
+{
+	tool::thread_look look = { now(), tid, 0, 0, tool::printable(first_line(proc(tid, "comm"))), call_of(tid), {} };
+
+	if (!(stat_of(tid) >> look.state))
+		return {};
+	std::istringstream(first_line(proc(tid, "schedstat"))) >> look.cpu;
+
+	std::ifstream stack(proc(tid, "stack"));
+
+	/* "[<0>] do_nanosleep+0x67/0x170" */
+	for (std::string line; look.stack.size() < 8 && std::getline(stack, line);)
+		look.stack.push_back(line.starts_with("[<0>] ") ? line.substr(6) : line);
+	return look;
+}
+
+/* Of sockets and pipes the number is the file's; of an eventfd, that in fdinfo. */
+std::string identity_of(pid_t pid, int fd)
+{
+	std::error_code gone;
+	const std::string link =
+		std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", pid, fd), gone).string();
+
+	if (link.starts_with("socket:") || link.starts_with("pipe:"))
+		return link;
+	if (link == "anon_inode:[eventfd]") {
+		std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", pid, fd));
+
+		for (std::string line; std::getline(info, line);)
+			if (line.starts_with("eventfd-id:"))
+				return line;
+	}
+	return "";
+}
+
+class examiner {
+public:
+	explicit examiner(std::optional<pid_t> root) : session_(buffer_kilobytes), root_(root)
+	{
+		if (root_)
+			family_.insert(*root_);
+	}
+
+	/* The root starts others, which may end before /proc is looked at. */
+	void follow() { session_.follow(*root_, execs_of_a_command); }
+
+	/* What has happened up to now. Returns whether there is more already. */
+	bool read()
+	{
+		return session_.read([this](const tool::event &e) { take(e); },
+				     [this](const tool::loss &l) { diagnosis_.gap(l.events); });
+	}
+
+	/* What /proc says */
+	void know()
+	{
+		const std::uint64_t time = now();
+		std::vector<tool::instance> all;
+
+		if (root_) {
+			add_descendants(family_);
+			for (const pid_t pid : family_) {
+				diagnosis_.only(pid);
+				add_instances(all, pid);
+			}
+		} else {
+			all = tool::find_instances();
+		}
+		diagnosis_.know(time, all, identity_of);
+		if (all.empty())
+			return; /* those that were there before are of interest still */
+		ours_.clear();
+		foreign_.clear();
+		for (const tool::instance &i : all) {
+			if (i.ours)
+				ours_.insert({ i.pid, i.fd });
+			else
+				foreign_.push_back({ i.pid, i.fd, i.command, i.watches.size() });
+		}
+	}
+
+	void look()
+	{
+		for (const pid_t tid : diagnosis_.suspects(now()))
+			if (const auto look = look_at(tid))
+				diagnosis_.look(*look);
+	}
+
+	tool::examination end(std::uint64_t start)
+	{
+		tool::examination e;
+
+		session_.stop();
+
+		const std::uint64_t end = now();
+
+		while (read())
+			;
+		e.findings = diagnosis_.conclude(start, end);
+		e.totals = diagnosis_.sum();
+		e.seconds = static_cast<double>(end - start) / 1e9;
+		e.foreign = foreign_;
+		e.ours = std::max(ours_.size(), e.totals.instances);
+		return e;
+	}
+
+private:
+	void take(const tool::event &e)
+	{
+		if (e.tgid && session_.followed(e.tgid) && family_.insert(e.tgid).second)
+			diagnosis_.only(e.tgid);
+		diagnosis_.take(e);
+	}
+
+	void add_instances(std::vector<tool::instance> &all, pid_t pid) const
+	{
+		try {
+			for (tool::instance &i : tool::find_instances(pid))
+				all.push_back(std::move(i));
+		} catch (const tool::failure &) {
+			/* It has ended since it was seen. */
+		}
+	}
+
+	tool::trace_session session_;
+	tool::diagnosis diagnosis_;
+	std::optional<pid_t> root_;
+	std::set<pid_t> family_;
+	std::set<std::pair<pid_t, int>> ours_;
+	std::vector<tool::foreign_instance> foreign_;
+};
+
+} // namespace
+
+tool::examination tool::examine_loops(std::optional<pid_t> pid, char **command, std::optional<double> seconds)
+{
+	struct sigaction action = {};
+	std::optional<child> process;
+
+	if (pid && access(proc(*pid, "stat").c_str(), F_OK))
+		throw failure(failed, fmt::format("there is no process {}", *pid));
+	if (command)
+		process.emplace(command);
+
+	/* The child has what there was before. */
+	action.sa_handler = interrupt;
+	sigaction(SIGINT, &action, nullptr);
+	sigaction(SIGTERM, &action, nullptr);
+
+	examiner examiner(process ? process->pid() : pid);
+
+	/* After the command's process is there, which is not to have it. Without the right, so be it. */
+	if (setpriority(PRIO_PROCESS, 0, niceness))
+		errno = 0;
+
+	const std::string name = process ? command[0] : pid ? printable(first_line(proc(*pid, "comm"))) : "";
+	const std::uint64_t start = now();
+	const std::uint64_t end = seconds ? start + static_cast<std::uint64_t>(*seconds * 1e9) : UINT64_MAX;
+	std::uint64_t next = start;
+	bool gone = false;
+
+	if (process) {
+		examiner.follow();
+		process->go();
+	}
+	while (!interrupted && !gone && now() < end) {
+		pollfd ended = { process ? process->pidfd() : -1, POLLIN, 0 };
+
+		examiner.read();
+		examiner.look();
+		if (now() >= next) {
+			const std::uint64_t before = now();
+
+			examiner.know();
+
+			const std::uint64_t after = now();
+
+			next = after + std::max<std::uint64_t>(std::chrono::nanoseconds(interval).count(),
+							       breaks * (after - before));
+		}
+		if (poll(&ended, 1, static_cast<int>(tick.count())) > 0)
+			gone = true;
+		if (pid && access(proc(*pid, "stat").c_str(), F_OK))
+			gone = true;
+	}
+
+	if (!gone)
+		examiner.know();
+
+	examination e = examiner.end(start);
+
+	e.subject = pid || process ? fmt::format("{} ({})", name, process ? process->pid() : *pid) : "all processes";
+	if (process && gone)
+		e.status = process->wait();
+	return e;
+}
