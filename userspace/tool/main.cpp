@@ -67,7 +67,6 @@ static int parse_and_run(int argc, char **argv)
 	std::vector<std::unique_ptr<tool::subcommand>> all;
 
 	for (auto make : { tool::make_run, tool::make_ls, tool::make_top, tool::make_trace,
-	for (auto make : { tool::make_run, tool::make_ls, tool::make_top, tool::make_trace,
 			   tool::make_doctor, tool::make_tour })
 		all.push_back(make(app));
 	for (const auto &one : all)
