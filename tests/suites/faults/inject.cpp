@@ -23,7 +23,7 @@ const char *const kinds[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
 // module's own, what is no call, and what kernels with fault injection do not have.
 // Copies that no fault can be injected into, of single
 // words, are in tests/suites/hostile.
-const std::regex calls(R"(\b((?!item_alloc|myep_alloc|unregister_|ioctl_create|myep_\w*create|epoll_create1|)"
+const std::regex calls(R"(\b((?!item_alloc|myep_alloc|unregister_|trace_|ioctl_create|myep_\w*create|epoll_create1|)"
 		       R"(adopted_create|to_create|register_ftrace_direct_multi))"
 		       R"((?:\w*alloc\w*|\w*dup\w*|\w*_create\w*|\w*asprintf|KMEM_CACHE|get_unused_fd_flags|)"
 		       R"(__get_free_page\w*|anon_inode_get\w*|\w+_register|register_\w+|ftrace_set_filter\w*|)"
