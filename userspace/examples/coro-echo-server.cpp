@@ -116,15 +116,14 @@ loop::task accept_all(loop &l, const net::listener &from, unsigned long &served)
 	const net::unique_fd timer(net::checked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), "timerfd"));
 	const itimerspec later{ {}, { 0, 200'000'000 } };
 
-	for (;;) {
-		const int fd = net::accept(from), error = errno;
-		if (fd >= 0) {
-			session(l, fd), served++;
-		} else if (error != EAGAIN) { /* no descriptor for him: in a while there may be one */
-			timerfd_settime(timer.get(), 0, &later, nullptr);
-			co_await l.readable(timer.get());
-		} else if (const auto ec = co_await l.readable(from.get())) {
+	for (int fd;;) {
+		if (const auto ec = co_await l.readable(from.get())) /* its watch, before any client's */
 			throw std::system_error(ec, "the listening socket");
+		while ((fd = net::accept(from)) >= 0 || errno != EAGAIN) {
+			if (fd >= 0)
+				session(l, fd), served++;
+			else if (!timerfd_settime(timer.get(), 0, &later, nullptr))
+				co_await l.readable(timer.get()); /* a while later there may be a descriptor */
 		}
 	}
 }
