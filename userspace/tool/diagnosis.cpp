@@ -5,6 +5,8 @@
  */
 #include "diagnosis.hpp"
 
+#include "../../uapi/myepoll.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -17,9 +19,6 @@ namespace {
 
 /* The tracepoint's "what" of a wake */
 enum { queued, again, ignored };
-
-/* SET; the others are epoll's. See uapi/myepoll.h. */
-constexpr int ctl_set = 16;
 
 /*
  * Deliveries on end of a level-triggered watch, without a sign that anything was consumed.
@@ -145,22 +144,6 @@ std::string rate(double n, double time)
 	return a_second < 10 ? fmt::format("{:.1f}", a_second) : grouped(a_second);
 }
 
-std::string op_name(int op)
-{
-	switch (op) {
-	case EPOLL_CTL_ADD:
-		return "ADD";
-	case EPOLL_CTL_DEL:
-		return "DEL";
-	case EPOLL_CTL_MOD:
-		return "MOD";
-	case ctl_set:
-		return "SET";
-	default:
-		return fmt::format("operation {}", op);
-	}
-}
-
 /* A line of the trace. Not all points: those that are quoted. */
 std::string line_of(const tool::event &e, std::uint64_t start)
 {
@@ -176,7 +159,7 @@ std::string line_of(const tool::event &e, std::uint64_t start)
 							    "ignored",
 					  e.waiter ? fmt::format(", wakes thread {}", e.waiter) : "");
 	case tool::point::ctl:
-		return head + fmt::format("{} {} by thread {}", op_name(e.op), tool::mask_text(e.events), e.tid);
+		return head + fmt::format("{} {} by thread {}", tool::op_text(e.op), tool::mask_text(e.events), e.tid);
 	default:
 		return head + fmt::format("{}  to thread {}, mask {}", tool::mask_text(e.events), e.tid,
 					  tool::mask_text(e.mask));
@@ -524,7 +507,7 @@ void tool::diagnosis::take_ctl(instance_state &i, const event &e)
 			i.ghosts.erase(ghost);
 		break;
 	case EPOLL_CTL_MOD:
-	case ctl_set:
+	case MYEPOLL_CTL_SET:
 		i.mods++;
 		if (w.mask && *w.mask == mask && w.data == e.data) {
 			if (mask & EPOLLONESHOT ? !w.fired : is_level(mask)) {

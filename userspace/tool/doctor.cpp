@@ -43,14 +43,6 @@ constexpr char more[] =
 	"  myepoll doctor --seconds 30 -o report -- nginx -g 'daemon off;'\n"
 	"  myepoll doctor --json --seconds 5 | jq '.findings[].title'";
 
-class formatter : public CLI::Formatter {
-public:
-	std::string make_usage(const CLI::App *, std::string name) const override
-	{
-		return "Usage: " + name + " [OPTIONS] [-p PID | [--] COMMAND [ARG...]]\n\n" + about;
-	}
-};
-
 class doctor : public tool::subcommand {
 public:
 	explicit doctor(CLI::App &app);
@@ -71,7 +63,7 @@ private:
 doctor::doctor(CLI::App &application)
 	: subcommand(application.add_subcommand("doctor", "Say what is wrong with event loops"))
 {
-	app().formatter(std::make_shared<formatter>());
+	set_usage("[OPTIONS] [-p PID | [--] COMMAND [ARG...]]", about);
 	app().footer(more);
 	app().add_option("-p,--pid", pid_, "The process to look at, with its descendants")->type_name("PID");
 	app().add_option("--seconds", seconds_,

@@ -4,6 +4,8 @@
 #include "tool.hpp"
 #include "tracing.h"
 
+#include "../../uapi/myepoll.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -19,6 +21,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include <sys/epoll.h>
 #include <unistd.h>
 
 namespace {
@@ -83,15 +86,6 @@ struct cpu_buffer {
 	std::size_t next = 0;		/* of those */
 	std::uint64_t said = 0;		/* lost, by gaps so far */
 };
-
-std::uint64_t now()
-{
-	timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return static_cast<std::uint64_t>(ts.tv_sec) * 1000000000u +
-	       static_cast<std::uint64_t>(ts.tv_nsec);
-}
 
 /* What a field holds, with its sign */
 unsigned long long number_at(const char *data, const known_field &f)
@@ -168,6 +162,35 @@ std::string trouble()
 std::string_view tool::name_of(point p) noexcept
 {
 	return point_names[static_cast<std::size_t>(p)];
+}
+
+std::string tool::op_text(int op)
+{
+	switch (op) {
+	case EPOLL_CTL_ADD:
+		return "ADD";
+	case EPOLL_CTL_DEL:
+		return "DEL";
+	case EPOLL_CTL_MOD:
+		return "MOD";
+	case MYEPOLL_CTL_SET:
+		return "SET";
+	case MYEPOLL_CTL_DISABLE:
+		return "DISABLE";
+	case MYEPOLL_CTL_DROP:
+		return "DROP";
+	default:
+		return fmt::format("operation {}", op);
+	}
+}
+
+std::uint64_t tool::now() noexcept
+{
+	timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return static_cast<std::uint64_t>(ts.tv_sec) * 1000000000u +
+	       static_cast<std::uint64_t>(ts.tv_nsec);
 }
 
 struct tool::trace_session::state {

@@ -26,6 +26,12 @@ enum class point : std::uint8_t {
 /* "create" and so on: the tracepoint's name without "myepoll_" */
 std::string_view name_of(point p) noexcept;
 
+/* "ADD", of a ctl's op */
+std::string op_text(int op);
+
+/* The time, by the clock of events: nanoseconds of CLOCK_MONOTONIC */
+std::uint64_t now() noexcept;
+
 /* One event. Fields that its point does not have are 0. */
 struct event {
 	std::uint64_t time;	/* nanoseconds of CLOCK_MONOTONIC */

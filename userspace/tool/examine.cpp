@@ -2,17 +2,13 @@
 #include "examine.hpp"
 
 #include "child.hpp"
+#include "ending.hpp"
 #include "proc.hpp"
 #include "tool.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
 
 #include <poll.h>
@@ -37,39 +33,21 @@ constexpr auto tick = 50ms;
 constexpr auto interval = 400ms;
 constexpr int breaks = 9;
 
-volatile std::sig_atomic_t interrupted;
-
-void interrupt(int)
+std::string first_line(const tool::process &of, const char *file)
 {
-	interrupted = 1;
-}
+	std::string first;
 
-std::uint64_t now()
-{
-	timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return static_cast<std::uint64_t>(ts.tv_sec) * 1000000000u + static_cast<std::uint64_t>(ts.tv_nsec);
-}
-
-std::string first_line(const std::string &path)
-{
-	std::ifstream file(path);
-	std::string line;
-
-	std::getline(file, line);
-	return line;
-}
-
-std::string proc(pid_t pid, const char *file)
-{
-	return fmt::format("/proc/{}/{}", pid, file);
+	of.lines(file, [&first](std::string_view line) {
+		first = line;
+		return false;
+	});
+	return first;
 }
 
 /* Behind the name in /proc/PID/stat, which may have spaces: the state, the parent, ... */
-std::istringstream stat_of(pid_t pid)
+std::istringstream stat_of(const tool::process &of)
 {
-	const std::string line = first_line(proc(pid, "stat"));
+	const std::string line = first_line(of, "stat");
 	const std::size_t at = line.rfind(')');
 
 	return std::istringstream(at == std::string::npos ? "" : line.substr(at + 1));
@@ -79,14 +57,12 @@ std::istringstream stat_of(pid_t pid)
 void add_descendants(std::set<pid_t> &family)
 {
 	std::multimap<pid_t, pid_t> children;
-	std::error_code gone;
 
-	for (const auto &entry : std::filesystem::directory_iterator("/proc", gone)) {
-		const pid_t pid = atoi(entry.path().filename().c_str());
+	for (const pid_t pid : tool::all_processes()) {
 		pid_t parent;
 		char state;
 
-		if (pid > 0 && stat_of(pid) >> state >> parent)
+		if (stat_of(tool::process(pid)) >> state >> parent)
 			children.emplace(parent, pid);
 	}
 
@@ -118,9 +94,9 @@ constexpr struct {
 	{ 257, "openat", false }, { 281, "epoll_pwait", true }, { 288, "accept4", true },
 };
 
-std::string call_of(pid_t tid)
+std::string call_of(const tool::process &thread)
 {
-	std::istringstream line(first_line(proc(tid, "syscall")));
+	std::istringstream line(first_line(thread, "syscall"));
 	std::string argument;
 	int number;
 
@@ -135,44 +111,46 @@ std::string call_of(pid_t tid)
 
 		const int fd = static_cast<int>(strtoul(argument.c_str(), nullptr, 16));
 
-		return fmt::format("{}() of fd {}, {}", call.name, fd, tool::describe(tid, fd));
+		return fmt::format("{}() of fd {}, {}", call.name, fd, tool::describe(thread.pid(), fd));
 	}
 	return fmt::format("system call {}", number);
 }
 
 std::optional<tool::thread_look> look_at(pid_t tid)
 {
-	tool::thread_look look = { now(), tid, 0, 0, tool::printable(first_line(proc(tid, "comm"))), call_of(tid), {} };
+	const tool::process thread(tid); /* /proc has those, too, though it does not list them */
+	tool::thread_look look = { tool::now(), tid, 0, 0, thread.command(), call_of(thread), {} };
 
-	if (!(stat_of(tid) >> look.state))
+	if (!(stat_of(thread) >> look.state))
 		return {};
-	std::istringstream(first_line(proc(tid, "schedstat"))) >> look.cpu;
-
-	std::ifstream stack(proc(tid, "stack"));
+	std::istringstream(first_line(thread, "schedstat")) >> look.cpu;
 
 	/* "[<0>] do_nanosleep+0x67/0x170" */
-	for (std::string line; look.stack.size() < 8 && std::getline(stack, line);)
-		look.stack.push_back(line.starts_with("[<0>] ") ? line.substr(6) : line);
+	thread.lines("stack", [&look](std::string_view line) {
+		look.stack.emplace_back(line.starts_with("[<0>] ") ? line.substr(6) : line);
+		return look.stack.size() < 8;
+	});
 	return look;
 }
 
 /* Of sockets and pipes the number is the file's; of an eventfd, that in fdinfo. */
 std::string identity_of(pid_t pid, int fd)
 {
-	std::error_code gone;
-	const std::string link =
-		std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", pid, fd), gone).string();
+	const tool::process of(pid);
+	const std::string link = of.link(fmt::format("fd/{}", fd));
 
 	if (link.starts_with("socket:") || link.starts_with("pipe:"))
 		return link;
-	if (link == "anon_inode:[eventfd]") {
-		std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", pid, fd));
 
-		for (std::string line; std::getline(info, line);)
+	std::string id;
+
+	if (link == "anon_inode:[eventfd]")
+		of.lines(fmt::format("fdinfo/{}", fd), [&id](std::string_view line) {
 			if (line.starts_with("eventfd-id:"))
-				return line;
-	}
-	return "";
+				id = line;
+			return id.empty();
+		});
+	return id;
 }
 
 class examiner {
@@ -196,7 +174,7 @@ public:
 	/* What /proc says */
 	void know()
 	{
-		const std::uint64_t time = now();
+		const std::uint64_t time = tool::now();
 		std::vector<tool::instance> all;
 
 		if (root_) {
@@ -223,7 +201,7 @@ public:
 
 	void look()
 	{
-		for (const pid_t tid : diagnosis_.suspects(now()))
+		for (const pid_t tid : diagnosis_.suspects(tool::now()))
 			if (const auto look = look_at(tid))
 				diagnosis_.look(*look);
 	}
@@ -234,7 +212,7 @@ public:
 
 		session_.stop();
 
-		const std::uint64_t end = now();
+		const std::uint64_t end = tool::now();
 
 		while (read())
 			;
@@ -276,53 +254,49 @@ private:
 
 tool::examination tool::examine_loops(std::optional<pid_t> pid, char **command, std::optional<double> seconds)
 {
-	struct sigaction action = {};
-	std::optional<child> process;
+	std::optional<process> given;
+	std::optional<child> started;
 
-	if (pid && access(proc(*pid, "stat").c_str(), F_OK))
+	if (pid && !given.emplace(*pid).there())
 		throw failure(failed, fmt::format("there is no process {}", *pid));
 	if (command)
-		process.emplace(command);
+		started.emplace(command);
+	end_on_signals();
 
-	/* The child has what there was before. */
-	action.sa_handler = interrupt;
-	sigaction(SIGINT, &action, nullptr);
-	sigaction(SIGTERM, &action, nullptr);
-
-	examiner examiner(process ? process->pid() : pid);
+	examiner examiner(started ? started->pid() : pid);
 
 	/* After the command's process is there, which is not to have it. Without the right, so be it. */
 	if (setpriority(PRIO_PROCESS, 0, niceness))
 		errno = 0;
 
-	const std::string name = process ? command[0] : pid ? printable(first_line(proc(*pid, "comm"))) : "";
-	const std::uint64_t start = now();
+	const std::string name = started ? command[0] : given ? given->command() : "";
+	const std::uint64_t start = tool::now();
 	const std::uint64_t end = seconds ? start + static_cast<std::uint64_t>(*seconds * 1e9) : UINT64_MAX;
 	std::uint64_t next = start;
 	bool gone = false;
 
-	if (process) {
+	if (started) {
 		examiner.follow();
-		process->go();
+		started->go();
 	}
-	while (!interrupted && !gone && now() < end) {
-		pollfd ended = { process ? process->pidfd() : -1, POLLIN, 0 };
+	while (!end_asked() && !gone && tool::now() < end) {
+		pollfd ended = { started ? started->pidfd() : -1, POLLIN, 0 };
 
 		examiner.read();
 		examiner.look();
-		if (now() >= next) {
-			const std::uint64_t before = now();
+		if (tool::now() >= next) {
+			const std::uint64_t before = tool::now();
 
 			examiner.know();
 
-			const std::uint64_t after = now();
+			const std::uint64_t after = tool::now();
 
 			next = after + std::max<std::uint64_t>(std::chrono::nanoseconds(interval).count(),
 							       breaks * (after - before));
 		}
 		if (poll(&ended, 1, static_cast<int>(tick.count())) > 0)
 			gone = true;
-		if (pid && access(proc(*pid, "stat").c_str(), F_OK))
+		if (given && !given->there())
 			gone = true;
 	}
 
@@ -331,8 +305,8 @@ tool::examination tool::examine_loops(std::optional<pid_t> pid, char **command, 
 
 	examination e = examiner.end(start);
 
-	e.subject = pid || process ? fmt::format("{} ({})", name, process ? process->pid() : *pid) : "all processes";
-	if (process && gone)
-		e.status = process->wait();
+	e.subject = pid || started ? fmt::format("{} ({})", name, started ? started->pid() : *pid) : "all processes";
+	if (started && gone)
+		e.status = started->wait();
 	return e;
 }

@@ -14,8 +14,10 @@
 #include <CLI/Formatter.hpp>
 
 #include <exception>
+#include <memory>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include <unistd.h>
 
@@ -28,6 +30,30 @@ void tool::say_line(const std::string &text) noexcept
 			return;
 	} catch (const std::bad_alloc &) {
 	}
+}
+
+namespace {
+
+class formatter : public CLI::Formatter {
+public:
+	formatter(std::string synopsis, std::string about)
+		: synopsis_(std::move(synopsis)), about_(std::move(about))
+	{
+	}
+	std::string make_usage(const CLI::App *, std::string name) const override
+	{
+		return "Usage: " + name + " " + synopsis_ + "\n\n" + about_;
+	}
+
+private:
+	std::string synopsis_, about_;
+};
+
+} // namespace
+
+void tool::subcommand::set_usage(const std::string &synopsis, const std::string &about)
+{
+	app_->formatter(std::make_shared<formatter>(synopsis, about));
 }
 
 bool tool::subcommand::parsed() const

@@ -50,14 +50,6 @@ constexpr char more[] =
 	"  myepoll run bash                    # all that is started in that shell\n"
 	"  echo 1 | sudo tee /sys/module/myepoll/parameters/adopt    # allow adoption";
 
-class formatter : public CLI::Formatter {
-public:
-	std::string make_usage(const CLI::App *, std::string name) const override
-	{
-		return "Usage: " + name + " [OPTIONS] [--] COMMAND [ARG...]\n\n" + about;
-	}
-};
-
 void set(const char *variable, const std::string &value)
 {
 	if (setenv(variable, value.c_str(), 1))
@@ -70,7 +62,7 @@ tool::run::run(CLI::App &application)
 	: subcommand(application.add_subcommand("run",
 						"Execute a program on myepoll without recompiling it"))
 {
-	app().formatter(std::make_shared<formatter>());
+	set_usage("[OPTIONS] [--] COMMAND [ARG...]", about);
 	app().footer(more);
 
 	auto *adopt = app().add_flag("--adopt", adopt_, "By adoption, or not at all");

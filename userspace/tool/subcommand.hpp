@@ -40,6 +40,9 @@ public:
 protected:
 	CLI::App &app() const noexcept { return *app_; }
 
+	/* What --help begins with: @synopsis behind the name, and a paragraph. */
+	void set_usage(const std::string &synopsis, const std::string &about);
+
 	/* cut() for those that have a command, which is found in @command. */
 	int cut_command(int argc, char **argv, char **&command) const;
 

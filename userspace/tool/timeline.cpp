@@ -25,26 +25,6 @@ constexpr std::uint32_t et = 1u << 31, oneshot = 1u << 30;
 constexpr std::string_view removed_by[] = { "DEL", "DROP", "closed", "instance closed" };
 constexpr std::string_view woken[] = { "queued", "already queued", "not asked for" };
 
-std::string op_name(int op)
-{
-	switch (op) {
-	case EPOLL_CTL_ADD:
-		return "ADD";
-	case EPOLL_CTL_DEL:
-		return "DEL";
-	case EPOLL_CTL_MOD:
-		return "MOD";
-	case MYEPOLL_CTL_SET:
-		return "SET";
-	case MYEPOLL_CTL_DISABLE:
-		return "DISABLE";
-	case MYEPOLL_CTL_DROP:
-		return "DROP";
-	default:
-		return fmt::format("operation {}", op);
-	}
-}
-
 /* "EEXIST", of -EEXIST */
 std::string error_name(int ret)
 {
@@ -90,7 +70,7 @@ void tell(std::back_insert_iterator<std::string> out, const event &e, const tool
 		fmt::format_to(out, "closed: the instance is gone");
 		break;
 	case point::ctl:
-		fmt::format_to(out, "{}", op_name(e.op));
+		fmt::format_to(out, "{}", tool::op_text(e.op));
 		if (has_fd(e.op))
 			fmt::format_to(out, " fd {}", e.fd);
 		if (has_mask(e.op))
@@ -197,7 +177,7 @@ void tool::timeline::write_json(std::string &out, const event &e, const activity
 	case point::release:
 		break;
 	case point::ctl:
-		object["op"] = op_name(e.op);
+		object["op"] = tool::op_text(e.op);
 		if (has_fd(e.op))
 			object["fd"] = e.fd;
 		if (has_mask(e.op))

@@ -23,7 +23,6 @@
 #include <clocale>
 #include <cstdint>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,23 +56,7 @@ constexpr char more[] =
 	"  sudo myepoll top --batch --count 10 >report.txt\n"
 	"  sudo myepoll top --json --count 1 | jq '.total'";
 
-class formatter : public CLI::Formatter {
-public:
-	std::string make_usage(const CLI::App *, std::string name) const override
-	{
-		return "Usage: " + name + " [OPTIONS]\n\n" + about;
-	}
-};
-
 constexpr std::uint64_t second = 1'000'000'000;
-
-std::uint64_t now()
-{
-	timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return static_cast<std::uint64_t>(ts.tv_sec) * second + static_cast<std::uint64_t>(ts.tv_nsec);
-}
 
 /* Of an interval that is over */
 struct figures {
@@ -320,7 +303,7 @@ private:
 top::top(CLI::App &application)
 	: subcommand(application.add_subcommand("top", "Count what instances do, live"))
 {
-	app().formatter(std::make_shared<formatter>());
+	set_usage("[OPTIONS]", about);
 	app().footer(more);
 	app().add_option("-p,--pid", pid_, "Instances that this process has or calls")
 		->check(CLI::Range(1, INT_MAX))->type_name("PID");
@@ -392,7 +375,7 @@ int top::execute()
 	const int ended = pid_ ? static_cast<int>(syscall(SYS_pidfd_open, *pid_, 0)) : -1;
 	std::unique_ptr<screen> shown;
 	const order *by = orders;
-	std::uint64_t intervals = 0, start = now(), lost_before = 0;
+	std::uint64_t intervals = 0, start = tool::now(), lost_before = 0;
 	bool over = false, again = false;
 	table last = { .seconds = delay_, .lost = 0, .rows = {}, .total = {} };
 
@@ -434,7 +417,7 @@ int top::execute()
 			again = session.read(take, gap);
 		while (over && again);
 
-		const std::uint64_t time = now();
+		const std::uint64_t time = tool::now();
 
 		/* What is printed has the rest, too. */
 		if (static_cast<double>(time - start) >= delay_ * static_cast<double>(second) || (over && !shown)) {

@@ -20,7 +20,6 @@
 #include <climits>
 #include <csignal>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,22 +52,6 @@ constexpr char more[] =
 	"  sudo myepoll trace -o trace.txt -- python3 server.py\n"
 	"  sudo myepoll trace --fd 7 | grep deliver\n"
 	"  sudo myepoll trace --json -n 1000 | jq 'select(.since_wakeup > 1000000)'";
-
-class formatter : public CLI::Formatter {
-public:
-	std::string make_usage(const CLI::App *, std::string name) const override
-	{
-		return "Usage: " + name + " [OPTIONS] [-p PID | [--] COMMAND [ARG...]]\n\n" + about;
-	}
-};
-
-std::uint64_t now()
-{
-	timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return static_cast<std::uint64_t>(ts.tv_sec) * 1000000000u + static_cast<std::uint64_t>(ts.tv_nsec);
-}
 
 /* Where lines go. A reader who is gone is no failure. */
 class sink {
@@ -143,7 +126,7 @@ private:
 trace::trace(CLI::App &application)
 	: subcommand(application.add_subcommand("trace", "Show what instances do, a line an event"))
 {
-	app().formatter(std::make_shared<formatter>());
+	set_usage("[OPTIONS] [-p PID | [--] COMMAND [ARG...]]", about);
 	app().footer(more);
 	app().add_option("-p,--pid", pid_, "Instances that this process has or calls")
 		->check(CLI::Range(1, INT_MAX))->type_name("PID");
@@ -195,7 +178,7 @@ int trace::execute()
 	tool::trace_session session(buffer_);
 	tool::scope scope(session);
 	tool::activity activity;
-	const std::uint64_t start = now();
+	const std::uint64_t start = tool::now();
 	const tool::timeline timeline(session, scope.who(), start);
 	std::uint64_t shown = 0, said = 0;
 	int ended = -1; /* a descriptor that is readable then */
@@ -244,7 +227,7 @@ int trace::execute()
 				out.close_early();
 			by_itself = tool::end_asked() || (ended >= 0 && fds[0].revents);
 			over = by_itself || out.closed() || full() ||
-			       (seconds_ && static_cast<double>(now() - start) >= *seconds_ * 1e9);
+			       (seconds_ && static_cast<double>(tool::now() - start) >= *seconds_ * 1e9);
 			if (over)
 				session.stop();
 		}
@@ -256,7 +239,7 @@ int trace::execute()
 	const std::uint64_t all_lost = session.lost();
 
 	if (all_lost > said && !full())
-		lost({ now(), -1, all_lost - said });
+		lost({ tool::now(), -1, all_lost - said });
 	out.flush();
 	if (all_lost && !out.closed())
 		tool::say("{} event{} lost; --buffer gives more room", all_lost, all_lost == 1 ? " was" : "s were");

@@ -8,19 +8,18 @@ SIGHT_OUT := $(OUT)/sight
 SIGHT_PROGRAMS := $(patsubst $(SUITES)sight/%.c,$(SIGHT_OUT)/%,$(wildcard $(SUITES)sight/*.c))
 
 PROGRAMS += sight-programs activity
+TOOL_OBJECTS := $(TOP)/build/userspace/tool/
 
 sight-programs: $(SIGHT_PROGRAMS)
 $(SIGHT_OUT)/%: $(SUITES)sight/%.c $(TOP)/uapi/myepoll.h
 	@mkdir -p $(@D)
 	$(CC) -O1 -g -Wall -Wextra -Werror -pthread -I$(TOP) -o $@ $<
 
+# What is not named in an event that is made up is 0.
 $(OBJ)/sight/activity.o: TEST_CXXFLAGS += -Wno-missing-field-initializers
 
-# The tool's own object is without the tests' warnings as errors.
-$(OBJ)/tool-activity.o: $(TOP)/userspace/tool/activity.cpp
-	@mkdir -p $(@D)
-	$(CXX) $(TEST_CXXFLAGS) $(CXXFLAGS) -c -o $@ $<
-$(OUT)/activity: $(OBJ)/catch_main.o $(OBJ)/sight/activity.o $(OBJ)/tool-activity.o
+$(TOOL_OBJECTS)activity.o: w-userspace ;
+$(OUT)/activity: $(OBJ)/catch_main.o $(OBJ)/sight/activity.o $(TOOL_OBJECTS)activity.o
 	$(CXX) $(LDFLAGS) -o $@ $^
 activity: $(OUT)/activity
 

@@ -6,8 +6,7 @@
 
 PROGRAMS += diagnosis loops
 
-DOCTOR_BUILD := $(TOP)/build/userspace/tool
-DOCTOR_TOOL := $(addprefix $(DOCTOR_BUILD)/,$(addsuffix .o,diagnosis instances describe proc events tracing))
+DOCTOR_TOOL := $(addprefix $(TOP)/build/userspace/tool/,$(addsuffix .o,diagnosis instances describe proc events tracing))
 
 diagnosis: $(OUT)/diagnosis
 loops: $(OUT)/sight/loops
