@@ -86,7 +86,8 @@ void doctor::write(const std::string &report) const
 
 	if (!output_.empty())
 		std::fclose(to);
-	if (!written)
+	/* A reader who is gone is no failure. */
+	if (!written && error != EPIPE)
 		throw tool::failure(tool::failed, fmt::format("{}: {}", output_.empty() ? "the report" : output_,
 							      strerror(error)));
 }
