@@ -19,6 +19,7 @@
 #include <cstring>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -205,7 +206,6 @@ template <class D> void changes(int watches)
 	Fds fds, extra;
 	int ep = instance<D>(fds);
 	epoll_event event{};
-	double start;
 
 	event.events = EPOLLIN;
 	for (int i = 0; i < watches; i++)
@@ -213,34 +213,34 @@ template <class D> void changes(int watches)
 	for (int i = 0; i < n; i++)
 		extra.add(eventfd(0, 0));
 
+	auto stretch = [n](auto body) {
+		const double start = now();
+
+		for (int i = 0; i < n; i++)
+			body(static_cast<std::size_t>(i));
+		return (now() - start) / n;
+	};
 	// One round before what counts: caches of memory are filled. Of the others the
 	// median, as in cost().
-	std::array<double, 5> adds, dels;
+	std::array<double, 5> adds, dels, mods;
 	for (std::size_t round = 0; round <= adds.size(); round++) {
-		double &adding = adds[round % adds.size()], &deleting = dels[round % dels.size()];
+		const std::size_t kept = round % adds.size();
 
-		start = now();
-		for (int i = 0; i < n; i++)
-			D::ctl(ep, EPOLL_CTL_ADD, extra[static_cast<std::size_t>(i)], &event);
-		adding = (now() - start) / n;
-		start = now();
-		for (int i = 0; i < n; i++)
-			D::ctl(ep, EPOLL_CTL_DEL, extra[static_cast<std::size_t>(i)], nullptr);
-		deleting = (now() - start) / n;
-	}
-	std::sort(adds.begin(), adds.end());
-	std::sort(dels.begin(), dels.end());
-	report(D::name, "ADD" + at, adds[2]);
-	report(D::name, "DEL" + at, dels[2]);
-	start = now();
-	for (int i = 0; i < n; i++) {
-		// All over the tree
-		std::size_t which = static_cast<std::size_t>(i) * 7919 %
-				    static_cast<std::size_t>(watches);
+		adds[kept] = stretch(
+			[&](std::size_t i) { D::ctl(ep, EPOLL_CTL_ADD, extra[i], &event); });
+		dels[kept] = stretch(
+			[&](std::size_t i) { D::ctl(ep, EPOLL_CTL_DEL, extra[i], nullptr); });
+		mods[kept] = stretch([&](std::size_t i) {
+			// All over the tree
+			std::size_t which = i * 7919 % static_cast<std::size_t>(watches);
 
-		D::ctl(ep, EPOLL_CTL_MOD, fds[1 + which], &event);
+			D::ctl(ep, EPOLL_CTL_MOD, fds[1 + which], &event);
+		});
 	}
-	report(D::name, "MOD" + at, (now() - start) / n);
+	for (auto &[op, rounds] : { std::pair{ "ADD", &adds }, { "DEL", &dels }, { "MOD", &mods } }) {
+		std::sort(rounds->begin(), rounds->end());
+		report(D::name, op + at, (*rounds)[rounds->size() / 2]);
+	}
 	report(D::name, "ADD+DEL" + at, cost(turns(), [&] {
 		D::ctl(ep, EPOLL_CTL_ADD, extra[0], &event);
 		D::ctl(ep, EPOLL_CTL_DEL, extra[0], nullptr);
