@@ -29,8 +29,8 @@ constexpr unsigned execs_of_a_command = 2;
 /* Who comes too late loses events. */
 constexpr int niceness = -10;
 constexpr auto tick = 50ms;
-/* Between two looks at /proc, at least; and nine times as long as they take. */
-constexpr auto interval = 400ms;
+/* Between two looks at /proc: nine times as long as they take, but a ghost has to be seen often enough. */
+constexpr std::chrono::nanoseconds shortest_break = 400ms, longest_break = 1s;
 constexpr int breaks = 9;
 
 std::string first_line(const tool::process &of, const char *file)
@@ -290,9 +290,10 @@ tool::examination tool::examine_loops(std::optional<pid_t> pid, char **command, 
 			examiner.know();
 
 			const std::uint64_t after = tool::now();
+			const std::chrono::nanoseconds took(after - before);
 
-			next = after + std::max<std::uint64_t>(std::chrono::nanoseconds(interval).count(),
-							       breaks * (after - before));
+			next = after + static_cast<std::uint64_t>(
+					       std::clamp(breaks * took, shortest_break, longest_break).count());
 		}
 		if (poll(&ended, 1, static_cast<int>(tick.count())) > 0)
 			gone = true;
