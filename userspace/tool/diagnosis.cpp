@@ -267,7 +267,6 @@ tool::diagnosis::instance_state &tool::diagnosis::of(const event &e)
 
 void tool::diagnosis::take(const event &e)
 {
-	sum_.events++;
 	/*
 	 * A source calls all who watch it under a spinlock: on this CPU nothing else
 	 * happens between.
@@ -281,6 +280,7 @@ void tool::diagnosis::take(const event &e)
 
 	instance_state &i = of(e);
 
+	i.events++;
 	switch (e.what) {
 	case point::create:
 		i.epfd = e.fd;
@@ -427,7 +427,6 @@ void tool::diagnosis::take_delivery(instance_state &i, const event &e)
 	const bool consumed_since = w.woken;
 	const auto ghost = i.ghosts.find(e.fd);
 
-	sum_.deliveries++;
 	i.deliveries++;
 	i.last_harvest = e.time;
 	w.deliveries++;
@@ -489,7 +488,6 @@ void tool::diagnosis::take_not_ready(instance_state &i, const event &e)
 
 void tool::diagnosis::take_ctl(instance_state &i, const event &e)
 {
-	sum_.changes++;
 	i.changes++;
 	if (e.ret)
 		return;
@@ -549,7 +547,6 @@ void tool::diagnosis::take_exit(instance_state &i, const event &e)
 {
 	thread_state &t = i.threads[e.tid];
 
-	sum_.waits++;
 	i.waits++;
 	i.last_tid = e.tid;
 	/* Of a wait that began before all this, nothing is known. */
@@ -574,7 +571,7 @@ void tool::diagnosis::take_exit(instance_state &i, const event &e)
 
 void tool::diagnosis::gap(std::uint64_t n)
 {
-	sum_.lost += n;
+	lost_ += n;
 	bursts_.clear();
 	for (auto &[number, i] : instances_) {
 		for (auto &[fd, w] : i.watches) {
@@ -902,7 +899,7 @@ void tool::diagnosis::conclude_watches(std::vector<finding> &to, std::uint32_t n
 			   "with EPOLLET.";
 		to.push_back(std::move(f));
 	}
-	if (unheard && !sum_.lost) {
+	if (unheard && !lost_) {
 		finding f = about(i, n, "not-rearmed", severity::warning);
 
 		f.title = "a one-shot watch has fired, and was not armed again";
@@ -931,7 +928,7 @@ void tool::diagnosis::conclude_stuck(std::vector<finding> &to, std::uint32_t n, 
 	const pid_t tid = i.last_tid ? i.last_tid : i.tgid;
 	const auto looks = looks_.find(tid);
 
-	if (!kept || sum_.lost || looks == looks_.end())
+	if (!kept || lost_ || looks == looks_.end())
 		return;
 
 	const thread_look *first = nullptr;
@@ -1071,7 +1068,7 @@ void tool::diagnosis::conclude_files(std::vector<finding> &to, std::uint64_t sta
 			if (n > most)
 				most = n, busiest = number;
 		}
-		if (!turns && !sum_.lost && sum >= uneven_events &&
+		if (!turns && !lost_ && sum >= uneven_events &&
 		    static_cast<double>(most) > uneven_share * static_cast<double>(sum)) {
 			const instance_state &i = instances_.at(busiest);
 			finding f = about(i, busiest, "uneven", severity::advice);
@@ -1121,9 +1118,16 @@ std::vector<tool::finding> tool::diagnosis::conclude(std::uint64_t start, std::u
 
 tool::diagnosis::totals tool::diagnosis::sum() const
 {
-	totals t = sum_;
+	totals t = { .lost = lost_ };
 
-	for (const auto &[number, i] : instances_)
-		t.instances += judged(i) && (i.waits || i.changes || i.deliveries);
+	for (const auto &[number, i] : instances_) {
+		if (!judged(i))
+			continue;
+		t.events += i.events;
+		t.waits += i.waits;
+		t.deliveries += i.deliveries;
+		t.changes += i.changes;
+		t.instances += i.waits || i.changes || i.deliveries;
+	}
 	return t;
 }

@@ -94,6 +94,7 @@ public:
 		std::uint64_t events = 0, lost = 0, waits = 0, deliveries = 0, changes = 0;
 		std::size_t instances = 0; /* that did something */
 	};
+	/* Of those that findings can be about; but lost is of all */
 	totals sum() const;
 
 	struct watch_state {
@@ -153,7 +154,7 @@ public:
 		std::string command, options;
 		std::map<int, watch_state> watches;
 		std::map<pid_t, thread_state> threads;
-		std::uint64_t waits = 0, deliveries = 0, changes = 0, last_harvest = 0;
+		std::uint64_t events = 0, waits = 0, deliveries = 0, changes = 0, last_harvest = 0;
 		std::uint64_t mods = 0, same = 0;
 		int same_fd = -1;
 		std::uint64_t full = 0;		/* waits that left something ready */
@@ -218,7 +219,7 @@ private:
 	std::map<int, burst> bursts_;		/* by CPU */
 	std::map<pid_t, std::deque<thread_look>> looks_;
 	std::set<pid_t> only_;
-	totals sum_;
+	std::uint64_t lost_ = 0;
 };
 
 } // namespace tool

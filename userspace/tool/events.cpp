@@ -201,6 +201,7 @@ struct tool::trace_session::state {
 	std::vector<cpu_buffer> cpus;
 	std::vector<char> page;
 	std::size_t pages;			/* of a CPU's buffer */
+	std::uint64_t complete_since = 0;	/* Before, tracepoints were off, or only some on. */
 	bool stopped = false;
 	pid_t root = 0;				/* of follow() */
 	unsigned execs = 0;			/* that are still to come */
@@ -362,6 +363,7 @@ tool::trace_session::trace_session(std::size_t kilobytes) : state_(std::make_uni
 			throw failure(failed, fmt::format("{} cannot be switched on: {}", one, strerror(errno)));
 	if (tracing_switch(s.buffer, tracefs_system, nullptr, true))
 		throw failure(failed, fmt::format("the tracepoints cannot be switched on: {}", strerror(errno)));
+	s.complete_since = now();
 }
 
 tool::trace_session::~trace_session() = default;
@@ -406,12 +408,14 @@ bool tool::trace_session::read(const std::function<void(const event &)> &take,
 		const record &r = one.waiting[one.next++];	/* @take may throw. */
 
 		first.pop();
-		if (r.sort == kind::ours)
-			take(r.event);
-		else if (r.sort != kind::gap)
+		if (r.sort == kind::ours) {
+			if (r.event.time >= s.complete_since)
+				take(r.event);
+		} else if (r.sort != kind::gap) {
 			s.note_process(r);
-		else if (lost)
+		} else if (lost) {
 			lost({ r.event.time, r.event.cpu, r.event.data });
+		}
 		enter(one);
 	}
 	return more;

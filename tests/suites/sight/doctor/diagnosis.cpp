@@ -929,10 +929,15 @@ TEST_CASE("only the processes that were asked for are judged")
 	story s;
 
 	times(10000, [&s] { s.get(5, EPOLLIN, LEVEL, 2); });
+	CHECK(s.d.sum().deliveries == 10000);
+	CHECK(s.d.sum().instances == 1);
 	s.d.only(10);
 	CHECK(s.found() == nothing);
+	CHECK(s.d.sum().events == 0);
+	CHECK(s.d.sum().instances == 0);
 	s.d.only(20);
 	CHECK(s.found() == names{ "spin" });
+	CHECK(s.d.sum().deliveries == 10000);
 }
 
 TEST_CASE("the worst comes first")
