@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "child.hpp"
 
+#include "ending.hpp"
 #include "tool.hpp"
 
 #include <cerrno>
@@ -79,6 +80,7 @@ tool::child::~child()
 
 void tool::child::go()
 {
+	const no_sigpipe guard;
 	const ssize_t written = write(gate_, "", 1);
 
 	close(gate_);

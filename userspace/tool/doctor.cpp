@@ -4,6 +4,7 @@
  */
 #include "doctor_report.hpp"
 #include "examine.hpp"
+#include "output.hpp"
 #include "subcommand.hpp"
 #include "tool.hpp"
 
@@ -11,9 +12,6 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <optional>
 
@@ -51,7 +49,6 @@ public:
 	int execute() override;
 
 private:
-	void write(const std::string &report) const;
 
 	char **command_ = nullptr;
 	std::optional<int> pid_;
@@ -74,24 +71,6 @@ doctor::doctor(CLI::App &application)
 	app().add_flag("--json", json_, "The report as JSON");
 }
 
-void doctor::write(const std::string &report) const
-{
-	std::FILE *to = !output_.empty() ? std::fopen(output_.c_str(), "we") : command_ ? stderr : stdout;
-
-	if (!to)
-		throw tool::failure(tool::failed, fmt::format("{}: {}", output_, strerror(errno)));
-
-	const bool written = std::fwrite(report.data(), 1, report.size(), to) == report.size() && !std::fflush(to);
-	const int error = errno;
-
-	if (!output_.empty())
-		std::fclose(to);
-	/* A reader who is gone is no failure. */
-	if (!written && error != EPIPE)
-		throw tool::failure(tool::failed, fmt::format("{}: {}", output_.empty() ? "the report" : output_,
-							      strerror(error)));
-}
-
 int doctor::execute()
 {
 	if (command_ && !*command_)
@@ -105,6 +84,7 @@ int doctor::execute()
 	if (!seconds_ && !command_)
 		seconds_ = 10;
 
+	tool::output out(output_, command_ ? STDERR_FILENO : STDOUT_FILENO);
 	const tool::examination e = tool::examine_loops(pid_, command_, seconds_);
 
 	/* Then it is "run" that has said why. */
@@ -113,7 +93,8 @@ int doctor::execute()
 	if ((pid_ || command_) && !e.ours && e.foreign.empty())
 		throw tool::failure(tool::failed,
 				    fmt::format("{}: there is no event loop: neither myepoll nor epoll", e.subject));
-	write(json_ ? tool::report_json(e) : tool::report_text(e));
+	out.text() = json_ ? tool::report_json(e) : tool::report_text(e);
+	out.flush();
 	return !e.findings.empty();
 }
 

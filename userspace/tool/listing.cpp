@@ -6,21 +6,12 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 
 #include <sys/epoll.h>
 
 namespace {
 
 using nlohmann::ordered_json;
-
-void finish()
-{
-	if (fflush(stdout) || ferror(stdout))
-		throw tool::failure(tool::failed, fmt::format("standard output: {}", strerror(errno)));
-}
 
 /* "1 watch", "2 watches" */
 std::string count(std::size_t n, const char *word, const char *ending = "s")
@@ -67,7 +58,7 @@ std::string headline(const tool::instance &one)
 	return text + ", " + count(one.watches.size(), "watch", "es");
 }
 
-void print_watches(const std::vector<tool::watch> &all, pid_t of, bool colours)
+void print_watches(tool::output &out, const std::vector<tool::watch> &all, pid_t of, bool colours)
 {
 	struct row {
 		const tool::watch *watch;
@@ -92,17 +83,17 @@ void print_watches(const std::vector<tool::watch> &all, pid_t of, bool colours)
 		return a.watch->ghost > b.watch->ghost;
 	});
 
-	fmt::print("  {:>{}}  {:<{}}  {:<{}}  WHAT\n", fd_title, fd_width, mask_title, mask_width,
+	out.print("  {:>{}}  {:<{}}  {:<{}}  WHAT\n", fd_title, fd_width, mask_title, mask_width,
 		   state_title, state_width);
 	for (const row &r : rows) {
 		const char *colour = !colours ? "" : r.watch->ghost ? "\x1b[31m" :
 				     r.watch->ready.value_or(false) ? "\x1b[32m" : "";
 
-		fmt::print("  {:>{}}  {:<{}}  {}{:<{}}{}  {}", r.watch->fd, fd_width, r.mask, mask_width,
+		out.print("  {:>{}}  {:<{}}  {}{:<{}}{}  {}", r.watch->fd, fd_width, r.mask, mask_width,
 			   colour, r.state, state_width, *colour ? "\x1b[0m" : "", r.watch->what);
 		if (r.watch->pid && r.watch->pid != of)
-			fmt::print(" (of process {})", r.watch->pid);
-		fmt::print("\n");
+			out.print(" (of process {})", r.watch->pid);
+		out.print("\n");
 	}
 }
 
@@ -171,52 +162,50 @@ ordered_json object_of(const tool::watch &w)
 
 } // namespace
 
-void tool::print_list(const std::vector<instance> &all, const unseen &hidden, std::optional<pid_t> of,
+void tool::print_list(output &out, const std::vector<instance> &all, const unseen &hidden, std::optional<pid_t> of,
 		      bool colours)
 {
 	bool of_kernel = false;
 
 	for (const instance &one : all) {
-		fmt::print("{}{}\n", &one == all.data() ? "" : "\n", headline(one));
+		out.print("{}{}\n", &one == all.data() ? "" : "\n", headline(one));
 		for (const holder &h : one.also)
 			if (h.pid == one.pid)
-				fmt::print("  also descriptor {}\n", h.fd);
+				out.print("  also descriptor {}\n", h.fd);
 			else
-				fmt::print("  also process {}, descriptor {}\n", h.pid, h.fd);
+				out.print("  also process {}, descriptor {}\n", h.pid, h.fd);
 		if (!one.watches.empty())
-			print_watches(one.watches, one.pid, colours);
+			print_watches(out, one.watches, one.pid, colours);
 		of_kernel |= !one.ours && !one.watches.empty();
 	}
 
 	if (all.empty())
-		fmt::print("no epoll instance{}\n", of ? fmt::format(" in process {}", *of) : "");
+		out.print("no epoll instance{}\n", of ? fmt::format(" in process {}", *of) : "");
 	else if (of_kernel || hidden.instances || hidden.processes)
-		fmt::print("\n");
+		out.print("\n");
 	if (of_kernel)
-		fmt::print("?: the kernel's epoll does not tell what is ready\n");
+		out.print("?: the kernel's epoll does not tell what is ready\n");
 	if (hidden.instances)
-		fmt::print("?: {}\n", not_asked(hidden));
+		out.print("?: {}\n", not_asked(hidden));
 	if (hidden.processes)
-		fmt::print("{}\n", not_looked_at(hidden));
-	finish();
+		out.print("{}\n", not_looked_at(hidden));
 }
 
-void tool::print_json(const std::vector<instance> &all, const unseen &hidden)
+void tool::print_json(output &out, const std::vector<instance> &all, const unseen &hidden)
 {
-	fmt::print("[");
+	out.print("[");
 	for (const instance &one : all) {
 		std::string head = object_of(one).dump();
 
 		head.pop_back();
-		fmt::print("{}\n{},\"watches\":[", &one == all.data() ? "" : ",", head);
+		out.print("{}\n{},\"watches\":[", &one == all.data() ? "" : ",", head);
 		for (const watch &w : one.watches)
-			fmt::print("{}\n  {}", &w == one.watches.data() ? "" : ",", object_of(w).dump());
-		fmt::print("]}}");
+			out.print("{}\n  {}", &w == one.watches.data() ? "" : ",", object_of(w).dump());
+		out.print("]}}");
 	}
-	fmt::print("\n]\n");
+	out.print("\n]\n");
 	if (hidden.instances)
 		say("{}", not_asked(hidden));
 	if (hidden.processes)
 		say("{}", not_looked_at(hidden));
-	finish();
 }

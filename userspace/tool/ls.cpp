@@ -56,10 +56,13 @@ public:
 		tool::unseen hidden;
 		const auto found = tool::find_instances(of, &hidden);
 
+		tool::output out;
+
 		if (json_)
-			tool::print_json(found, hidden);
+			tool::print_json(out, found, hidden);
 		else
-			tool::print_list(found, hidden, of, isatty(STDOUT_FILENO));
+			tool::print_list(out, found, hidden, of, isatty(STDOUT_FILENO));
+		out.flush();
 		return 0;
 	}
 

@@ -5,6 +5,7 @@
 #include "activity.hpp"
 #include "ending.hpp"
 #include "events.hpp"
+#include "output.hpp"
 #include "proc.hpp"
 #include "scope.hpp"
 #include "subcommand.hpp"
@@ -18,11 +19,9 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <climits>
 #include <clocale>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -290,7 +289,6 @@ public:
 private:
 	table make_table(const tool::trace_session &session, const tool::users &users, double seconds,
 			 std::uint64_t lost) const;
-	static bool print(const std::string &text);
 
 	std::optional<pid_t> pid_;
 	double delay_ = 1;
@@ -340,22 +338,6 @@ table top::make_table(const tool::trace_session &session, const tool::users &use
 	return t;
 }
 
-/* Returns whether there is still somebody who reads. */
-bool top::print(const std::string &text)
-{
-	for (std::size_t done = 0; done < text.size();) {
-		const ssize_t n = write(STDOUT_FILENO, text.data() + done, text.size() - done);
-
-		if (n > 0)
-			done += static_cast<std::size_t>(n);
-		else if (errno == EPIPE || (errno == EINTR && tool::end_asked()))
-			return false;
-		else if (errno != EINTR)
-			throw tool::failure(tool::failed, fmt::format("standard output: {}", strerror(errno)));
-	}
-	return true;
-}
-
 int top::execute()
 {
 	constexpr int tick = 20; /* ms */
@@ -366,6 +348,7 @@ int top::execute()
 
 	tool::end_on_signals();
 
+	tool::output out;
 	tool::trace_session session(buffer_);
 
 	if (!printed && !(isatty(STDOUT_FILENO) && isatty(STDIN_FILENO)))
@@ -437,10 +420,13 @@ int top::execute()
 		if (!redraw)
 			continue;
 		sort(last.rows, *by);
-		if (shown)
+		if (shown) {
 			shown->draw(last, *by);
-		else if (!print(json_ ? json(last) + "\n" : text(last)))
-			over = true;
+		} else {
+			out.text() = json_ ? json(last) + "\n" : text(last);
+			out.flush();
+			over = over || out.closed();
+		}
 	}
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "activity.hpp"
 #include "child.hpp"
 #include "events.hpp"
+#include "output.hpp"
 #include "subcommand.hpp"
 #include "timeline.hpp"
 #include "tool.hpp"
@@ -197,25 +198,24 @@ private:
 		const tool::timeline timeline(session, users, events.front().time);
 		auto e = events.begin();
 		int number = 0;
+		tool::output out;
 
 		for (const step &s : steps()) {
-			fmt::print("{}{}. {}\n", number ? "\n" : "", number + 1, s.title);
+			out.print("{}{}. {}\n", number ? "\n" : "", number + 1, s.title);
 			number++;
 			if (!s.code.empty())
-				fmt::print("\n        {}\n", s.code);
-			fmt::print("\n{}\n\n", s.text);
+				out.print("\n        {}\n", s.code);
+			out.print("\n{}\n\n", s.text);
 			for (; e != events.end() && belongs(s, e->what); ++e) {
-				std::string line;
-
 				users.note(*e);
-				timeline.write(line, *e, activity.add(*e));
-				fmt::print("{}", line);
+				timeline.write(out.text(), *e, activity.add(*e));
 			}
-			fmt::print("\n  module/{}\n  fs/eventpoll.c {}\n", s.ours, s.theirs);
+			out.print("\n  module/{}\n  fs/eventpoll.c {}\n", s.ours, s.theirs);
 		}
 		if (e != events.end())
 			throw tool::failure(tool::failed, fmt::format("an event that belongs to no step: {}",
 								      tool::name_of(e->what)));
+		out.flush();
 	}
 
 	static bool belongs(const step &s, point what)

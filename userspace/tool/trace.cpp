@@ -6,6 +6,7 @@
 #include "child.hpp"
 #include "ending.hpp"
 #include "events.hpp"
+#include "output.hpp"
 #include "scope.hpp"
 #include "subcommand.hpp"
 #include "timeline.hpp"
@@ -16,15 +17,12 @@
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
 
-#include <cerrno>
 #include <climits>
 #include <csignal>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,55 +50,6 @@ constexpr char more[] =
 	"  sudo myepoll trace -o trace.txt -- python3 server.py\n"
 	"  sudo myepoll trace --fd 7 | grep deliver\n"
 	"  sudo myepoll trace --json -n 1000 | jq 'select(.since_wakeup > 1000000)'";
-
-/* Where lines go. A reader who is gone is no failure. */
-class sink {
-public:
-	explicit sink(const std::string &path) : path_(path)
-	{
-		if (path.empty())
-			return;
-		fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-		if (fd_ < 0)
-			throw tool::failure(tool::failed, fmt::format("{}: {}", path, strerror(errno)));
-	}
-	sink(const sink &) = delete;
-	sink &operator=(const sink &) = delete;
-	~sink()
-	{
-		if (!path_.empty())
-			close(fd_);
-	}
-
-	std::string &text() noexcept { return text_; }
-	int fd() const noexcept { return fd_; }
-	bool closed() const noexcept { return closed_; }
-	void close_early() noexcept { closed_ = true; }
-
-	void flush()
-	{
-		std::size_t done = 0;
-
-		while (done < text_.size() && !closed_) {
-			const ssize_t n = write(fd_, text_.data() + done, text_.size() - done);
-
-			if (n > 0)
-				done += static_cast<std::size_t>(n);
-			else if (errno == EPIPE || (errno == EINTR && tool::end_asked()))
-				closed_ = true;
-			else if (errno != EINTR)
-				throw tool::failure(tool::failed,
-						    fmt::format("{}: {}", path_.empty() ? "standard output" : path_,
-								strerror(errno)));
-		}
-		text_.clear();
-	}
-
-private:
-	std::string path_, text_;
-	int fd_ = STDOUT_FILENO;
-	bool closed_ = false;
-};
 
 class trace : public tool::subcommand {
 public:
@@ -168,7 +117,7 @@ int trace::execute()
 	if (pid_)
 		pid_ = tool::process_of(*pid_);
 
-	sink out(output_);
+	tool::output out(output_);
 	std::optional<tool::child> command;
 
 	if (command_)
