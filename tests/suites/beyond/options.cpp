@@ -408,16 +408,30 @@ TEST_CASE_METHOD(Beyond, "balance: MOD works, and the mask is the program's own"
 	CHECK(set(listener.fd, EPOLLIN, 5) == 0);
 	CHECK(ep.wait() == Events{ { EPOLLIN, 5 } });
 
-	// Of a one-shot watch that has fired, others hear all the same.
+	// Where nobody waits, others hear all the same: of a watch that MOD has changed, ...
 	Instance other;
 	REQUIRE(set_options(other.fd(), MYEPOLL_OPT_BALANCE) == 0);
+	REQUIRE(ep.mod(listener.fd, EPOLLIN, 6) == 0);
+	REQUIRE(accept_one(listener.fd));
+	REQUIRE(other.add(listener.fd, EPOLLIN, 7) == 0);
+	{
+		Blocked its(other);
+		its.asleep();
+		Fd second = listener.connection();
+		CHECK(its.result() == 1);
+	}
+	REQUIRE(accept_one(listener.fd));
+	REQUIRE(other.del(listener.fd) == 0);
+
+	// ... and of a one-shot one that has fired.
+	Fd third = listener.connection();
 	REQUIRE(ep.mod(listener.fd, EPOLLIN | EPOLLONESHOT, 6) == 0);
 	REQUIRE(ep.wait().size() == 1);
 	REQUIRE(accept_one(listener.fd));
 	REQUIRE(other.add(listener.fd, EPOLLIN, 7) == 0);
 	Blocked mine(ep, 300), its(other);
 	its.asleep();
-	Fd second = listener.connection();
+	Fd fourth = listener.connection();
 	CHECK(its.result() == 1);
 	CHECK(mine.result() == 0);
 
