@@ -455,7 +455,7 @@ void tool::diagnosis::take_delivery(instance_state &i, const event &e)
 	} else if (e.mask & EPOLLONESHOT) {
 		w.fired = e.time;
 		w.unheard = 0;
-	} else if (w.rearmed && !consumed_since && (e.events & w.delivered.events & input_events)) {
+	} else if (w.rearmed && (e.events & w.delivered.events & input_events)) {
 		w.left++;
 	}
 	if (e.mask & EPOLLEXCLUSIVE && !w.file.empty())
@@ -513,7 +513,7 @@ void tool::diagnosis::take_ctl(instance_state &i, const event &e)
 				i.same_fd = e.fd;
 			} else if (mask & EPOLLET && !(mask & EPOLLONESHOT)) {
 				w.rearms++;
-				w.rearmed = !w.woken && w.delivered.time;
+				w.rearmed = !w.woken;
 			}
 		}
 		if (!(mask & output_events))

@@ -410,6 +410,15 @@ TEST_CASE("ghosts")
 		s.time += 500 * ms;
 		CHECK(s.found() == nothing);
 	}
+	SECTION("only twice, a second apart")
+	{
+		story other;
+		std::swap(s.d, other.d);
+		know();
+		s.time += 1200 * ms;
+		know();
+		CHECK(s.found() == nothing);
+	}
 	SECTION("another one")
 	{
 		s.time += 500 * ms;
@@ -774,6 +783,16 @@ TEST_CASE("little room")
 		times(1000, [&] { full(2, false); });
 		CHECK(s.found() == nothing);
 	}
+	SECTION("what is left has come after the harvest")
+	{
+		times(2000, [&] {
+			s.enter(1, 0, -1, 8);
+			s.deliver(5, EPOLLIN, EDGE);
+			s.wake(6, EPOLLIN);
+			s.leave(1);
+		});
+		CHECK(s.found() == nothing);
+	}
 	SECTION("another thread takes the rest")
 	{
 		times(1000, [&] { full(1, true, 11); });
@@ -818,6 +837,33 @@ TEST_CASE("edge-triggered, not drained")
 		times(21, drained);
 		CHECK(s.found() == nothing);
 	}
+	SECTION("it was found drained")
+	{
+		times(90, [&] {
+			drained();
+			s.not_ready(5);
+			s.get(5, EPOLLIN, EDGE);
+		});
+		CHECK(s.found() == nothing);
+	}
+	SECTION("it can be written to, as always")
+	{
+		times(90, [&] {
+			s.ctl(EPOLL_CTL_MOD, 5, EDGE | EPOLLOUT);
+			s.get(5, EPOLLOUT, EDGE | EPOLLOUT);
+		});
+		CHECK(s.found() == nothing);
+	}
+	SECTION("what is there had not been delivered")
+	{
+		times(90, [&] {
+			s.wake(5, EPOLLOUT);
+			s.get(5, EPOLLOUT, EDGE | EPOLLOUT);
+			s.ctl(EPOLL_CTL_MOD, 5, EDGE | EPOLLOUT);
+			s.get(5, EPOLLIN, EDGE | EPOLLOUT);
+		});
+		CHECK(s.found() == nothing);
+	}
 	SECTION("one-shot: that is what MOD is for")
 	{
 		s.ctl(EPOLL_CTL_MOD, 5, ONCE | EPOLLET);
@@ -845,6 +891,33 @@ TEST_CASE("one-shot, not armed again")
 		CHECK(s.found(fired + 3 * sec) == (called ? names{ "not-rearmed" } : nothing));
 		s.d.gap(1);
 		CHECK(s.found(fired + 5 * sec) == nothing);
+	}
+	SECTION("its source calls just now")
+	{
+		s.ctl(EPOLL_CTL_MOD, 5, ONCE);
+		s.get(5, EPOLLIN, ONCE);
+		s.time += 5 * sec;
+		s.wake(5, EPOLLIN, 1, 2);
+		const std::uint64_t now = s.time;
+		s.enter();
+		CHECK(s.found(now + 1 * sec - 1) == nothing);
+		CHECK(s.found(now + 1 * sec) == names{ "not-rearmed" });
+	}
+	SECTION("... to say that it can be written to")
+	{
+		s.ctl(EPOLL_CTL_MOD, 5, ONCE);
+		s.get(5, EPOLLIN, ONCE);
+		s.wake(5, EPOLLOUT, 1, 2);
+		s.enter();
+		CHECK(s.found(fired + 9 * sec) == nothing);
+	}
+	SECTION("where events were lost before")
+	{
+		s.d.gap(1);
+		s.get(5, EPOLLIN, ONCE);
+		s.wake(5, EPOLLIN, 1, 2);
+		s.enter();
+		CHECK(s.found(fired + 9 * sec) == nothing);
 	}
 	SECTION("a thread is at work")
 	{
@@ -890,6 +963,47 @@ TEST_CASE("stuck")
 		look(1 * sec, 'S', 0);
 		look(2 * sec - 1, 'S', 0);
 		CHECK(s.found(since + 2 * sec) == nothing);
+	}
+	SECTION("... for the disk, too")
+	{
+		look(1 * sec, 'D', 0);
+		look(2 * sec, 'D', 0);
+		CHECK(s.found(since + 2 * sec) == names{ "stuck" });
+	}
+	SECTION("what it did before does not count")
+	{
+		look(-1 * sec, 'S', 0);
+		look(1 * sec, 'S', 0);
+		CHECK(s.found(since + 2 * sec) == nothing);
+	}
+	SECTION("it has waited since, with other events")
+	{
+		s.enter();
+		s.time += 5 * sec;
+		s.leave(1);
+		const std::uint64_t left = s.time - since;
+		look(left + 300 * ms, 'S', 0);
+		look(left + 1300 * ms, 'S', 0);
+		CHECK(s.found(since + left + 2 * sec - 1) == nothing);
+		CHECK(s.found(since + left + 2 * sec) == names{ "stuck" });
+	}
+	SECTION("where events were lost before")
+	{
+		s.d.gap(1);
+		s.wake(5, EPOLLIN);
+		look(1 * sec, 'S', 0);
+		look(9 * sec, 'S', 0);
+		CHECK(s.found(since + 9 * sec) == nothing);
+	}
+	SECTION("somebody slept there when it was woken, and has not run since")
+	{
+		story other;
+		const bool slept = GENERATE(true, false);
+		other.know(1, LEVEL, "pipe");
+		other.wake(5, EPOLLIN, 1, 0, slept ? 10 : 0);
+		for (const std::uint64_t after : { 1 * sec, 2 * sec })
+			other.d.look({ other.time + after, 10, 'S', 0, "program", "", {} });
+		CHECK(other.found(other.time + 2 * sec) == (slept ? nothing : names{ "stuck" }));
 	}
 	SECTION("it computes")
 	{
