@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
  * Of each CPU's buffer: what a loop that spins puts there in a second. A larger one would have
  * to be read to its end, after the time is up.
  */
-constexpr std::size_t buffer_kilobytes = 8 * 1024;
+constexpr std::size_t buffer_kilobytes = 8192;
 /* Itself again, as "myepoll run", and then the command */
 constexpr unsigned execs_of_a_command = 2;
 /* Who comes too late loses events. */
@@ -80,18 +80,18 @@ void add_descendants(std::set<pid_t> &family)
 
 /* Those in which loops get stuck, on x86-64. Whether the first argument is a descriptor. */
 constexpr struct {
-	int number;
 	const char *name;
+	int number;
 	bool fd;
 } calls[] = {
-	{ 0, "read", true }, { 1, "write", true }, { 7, "poll", false }, { 16, "ioctl", true },
-	{ 17, "pread64", true }, { 19, "readv", true }, { 20, "writev", true }, { 23, "select", false },
-	{ 35, "nanosleep", false }, { 42, "connect", true }, { 43, "accept", true },
-	{ 44, "sendto", true }, { 45, "recvfrom", true }, { 46, "sendmsg", true },
-	{ 47, "recvmsg", true }, { 61, "wait4", false }, { 72, "fcntl", true }, { 73, "flock", true },
-	{ 74, "fsync", true }, { 75, "fdatasync", true }, { 202, "futex", false },
-	{ 230, "clock_nanosleep", false }, { 232, "epoll_wait", true }, { 247, "waitid", false },
-	{ 257, "openat", false }, { 281, "epoll_pwait", true }, { 288, "accept4", true },
+	{ "read", 0, true }, { "write", 1, true }, { "poll", 7, false }, { "ioctl", 16, true },
+	{ "pread64", 17, true }, { "readv", 19, true }, { "writev", 20, true }, { "select", 23, false },
+	{ "nanosleep", 35, false }, { "connect", 42, true }, { "accept", 43, true },
+	{ "sendto", 44, true }, { "recvfrom", 45, true }, { "sendmsg", 46, true },
+	{ "recvmsg", 47, true }, { "wait4", 61, false }, { "fcntl", 72, true }, { "flock", 73, true },
+	{ "fsync", 74, true }, { "fdatasync", 75, true }, { "futex", 202, false },
+	{ "clock_nanosleep", 230, false }, { "epoll_wait", 232, true }, { "waitid", 247, false },
+	{ "openat", 257, false }, { "epoll_pwait", 281, true }, { "accept4", 288, true },
 };
 
 std::string call_of(const tool::process &thread)
@@ -137,7 +137,7 @@ std::optional<tool::thread_look> look_at(pid_t tid)
 std::string identity_of(pid_t pid, int fd)
 {
 	const tool::process of(pid);
-	const std::string link = of.link(fmt::format("fd/{}", fd));
+	std::string link = of.link(fmt::format("fd/{}", fd));
 
 	if (link.starts_with("socket:") || link.starts_with("pipe:"))
 		return link;
