@@ -84,13 +84,13 @@ void print_watches(tool::output &out, const std::vector<tool::watch> &all, pid_t
 	});
 
 	out.print("  {:>{}}  {:<{}}  {:<{}}  WHAT\n", fd_title, fd_width, mask_title, mask_width,
-		   state_title, state_width);
+		  state_title, state_width);
 	for (const row &r : rows) {
 		const char *colour = !colours ? "" : r.watch->ghost ? "\x1b[31m" :
 				     r.watch->ready.value_or(false) ? "\x1b[32m" : "";
 
 		out.print("  {:>{}}  {:<{}}  {}{:<{}}{}  {}", r.watch->fd, fd_width, r.mask, mask_width,
-			   colour, r.state, state_width, *colour ? "\x1b[0m" : "", r.watch->what);
+			  colour, r.state, state_width, *colour ? "\x1b[0m" : "", r.watch->what);
 		if (r.watch->pid && r.watch->pid != of)
 			out.print(" (of process {})", r.watch->pid);
 		out.print("\n");

@@ -39,6 +39,20 @@ rmmod myepoll && echo end
 reboot -f
 """
 
+# Before a script that starts servers: what they want to be there, and a wait for them.
+SERVERS = """
+mkdir -p /tmp /etc
+echo root:x:0:0::/:/bin/sh >/etc/passwd
+echo root:x:0: >/etc/group
+
+listens() { # PORT PID, whose output is in /tmp/log
+	until netstat -ltn | grep -q ":$1 "; do
+		usleep 10000
+		kill -0 $2 || { cat /tmp/log; exit 1; }
+	done
+}
+"""
+
 
 def image(kernel):
     where = os.path.join(BUILD, "kernels", kernel)

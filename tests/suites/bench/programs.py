@@ -18,9 +18,7 @@ REQUESTS = 6400
 PREFIX = "a request: "
 
 SCRIPT = """
-mkdir -p /tmp /var/log/nginx /var/lib/nginx /etc
-echo root:x:0:0::/:/bin/sh >/etc/passwd
-echo root:x:0: >/etc/group
+mkdir -p /var/log/nginx /var/lib/nginx
 head -c 612 /bin/busybox >/tmp/page
 cat >/tmp/nginx.conf <<END
 daemon off;
@@ -46,10 +44,7 @@ measure() {{ # WAY SERVER PORT REQUEST COMMAND...
 	shift 4
 
 	"$@" </dev/null >/tmp/log 2>&1 &
-	until netstat -ltn | grep -q ":$port "; do
-		usleep 10000
-		kill -0 $! || {{ cat /tmp/log; exit 1; }}
-	done
+	listens $port $!
 	case $server in
 	redis*) load $port 1 1 'SET key value\\r\\n' ;;
 	memcached*) load $port 1 1 'set key 0 0 5\\r\\nvalue\\r\\n' ;;
@@ -100,5 +95,5 @@ def measure(kernel, timeout):
     for program in list(files.values()):
         if not program.endswith("load"):
             files.update(guest.libraries(program))
-    script = SCRIPT.format(clients=" ".join(map(str, CLIENTS)), requests=REQUESTS, prefix=PREFIX)
+    script = guest.SERVERS + SCRIPT.format(clients=" ".join(map(str, CLIENTS)), requests=REQUESTS, prefix=PREFIX)
     return guest.boot(kernel, "programs", script, files, timeout)[1]
